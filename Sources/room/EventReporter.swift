@@ -188,6 +188,7 @@ struct EventReporter: Sendable {
             if let participant = incident.participant { line.add("peer", participant.rawValue) }
             line.add("kind", incident.participant == nil ? "signaling" : "path")
             line.add("cause", incident.cause.rawValue)
+            line.add("outcome", incident.outcome.rawValue)
             line.add(
                 "steps",
                 incident.steps.map { step in
@@ -198,7 +199,7 @@ struct EventReporter: Sendable {
                     if let number = step.number { line.add("number", number) }
                     return line
                 })
-            line.add("recoveredIn", incident.duration.inSeconds)
+            if incident.hasRecovered { line.add("recoveredIn", incident.duration.inSeconds) }
             print(line)
         case .undelivered(let participant, let count):
             var line = JSONLine(event: "undelivered")
@@ -247,12 +248,21 @@ struct EventReporter: Sendable {
         case .stalled(let id, let stall):
             note("\(name(of: id)): \(stall.message) (\(stall.code)); \(stall.cure)", Output.red)
         case .resolved: break
-        case .incident(let incident):
-            note(String(format: "recovered in %.2f s (\(incident.cause))", incident.duration.inSeconds), Output.green)
+        case .incident(let incident): show(incident)
         case .undelivered(let id, let count):
             note("\(count) messages to \(name(of: id)) were not delivered", Output.red)
         case .error(let error): problem(error)
         case .left: break
+        }
+    }
+
+    private func show(_ incident: RoomIncident) {
+        let who = incident.participant.map(name) ?? "signaling"
+        let time = String(format: "%.2f s", incident.duration.inSeconds)
+        if incident.hasRecovered {
+            note("\(who) recovered in \(time) (\(incident.cause))", Output.green)
+        } else {
+            note("\(who) was not recovered in \(time) (\(incident.cause))", Output.yellow)
         }
     }
 

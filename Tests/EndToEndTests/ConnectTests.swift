@@ -119,6 +119,29 @@ import TransportPluginAPI
         }
     }
 
+    @Test func anIncidentThatEndsWithTheRoomIsNoRecovery() async throws {
+        try await withProcesses { processes in
+            let (_, url, _) = try await processes.server()
+            let file = try processes.file("carol", "")
+            let (alice, bob) = try await processes.pair(at: url)
+            let carol = try Shell.start("exec $ROOM connect lobby --name carol --server \(url) >\(file)")
+            defer { carol.stop() }
+            try await Shell.waitForFile(file) { $0.contains("bob connected") }
+            bob.child.signal(SIGKILL)
+            try await alice.wait("the loss of bob") { lines in lines.contains { $0["state"] as? String == "recovering" }
+            }
+            try await Shell.waitForFile(file) { $0.contains("bob recovering") }
+            alice.send(["do": "leave"])
+            carol.signal(SIGTERM)
+            await alice.waitForEnd()
+            #expect(await carol.status() == 0)
+            let incident = try #require(alice.lines.last { $0["event"] as? String == "incident" })
+            #expect(incident["outcome"] as? String == "participantLeft" && incident["recoveredIn"] == nil)
+            let output = try String(contentsOfFile: file, encoding: .utf8)
+            #expect(output.contains("bob was not recovered in ") && !output.contains("bob recovered in "))
+        }
+    }
+
     @Test func jsonHasNoControlCharacters() async throws {
         try await withOutputOfBob("--json") { alice, _, file in
             alice.send(["do": "send", "text": "\u{1B}\u{7F}\u{9B}\u{2028}"])

@@ -104,7 +104,8 @@ function reportEvent(event) {
             const { participant, cause, outcome, startedAt, endedAt } = event.incident;
             const steps = event.incident.steps.map(({ kind, at, ...rest }) =>
                 ({ step: kind, at: wallClock(at * 1000), ...rest }));
-            return report("incident", { peer: participant, cause, outcome, steps, recoveredIn: endedAt - startedAt });
+            const recoveredIn = outcome === "recovered" ? endedAt - startedAt : undefined;
+            return report("incident", { peer: participant, cause, outcome, steps, recoveredIn });
         }
         case "undelivered":
             return report("undelivered", { id: event.participant, count: event.count });
