@@ -16,7 +16,7 @@ public struct SendReport: Sendable, Hashable {
     }
 
     /// Why a message was not accepted for a participant. New cases may be added: always have a `default`.
-    public enum Reason: Sendable, Hashable {
+    public enum Reason: Sendable, Hashable, CustomStringConvertible {
         /// The participant has left the room meanwhile.
         case left
         /// The participant's connection is broken, or not made yet, and the buffer for it is full.
@@ -31,6 +31,19 @@ public struct SendReport: Sendable, Hashable {
         case tooManyTopics
         /// The sending task was cancelled while the participant's buffer was full.
         case cancelled
+
+        /// A few words for people: `it has left`.
+        public var description: String {
+            switch self {
+            case .left: "it has left"
+            case .unreachable: "it is not connected, and the buffer for it is full"
+            case .dropped: "it is not connected, or the buffer for it is full"
+            case .tooLarge(let limit): "it takes at most \(limit) bytes"
+            case .notSupported: "its program knows no topics"
+            case .tooManyTopics: "there are too many topics with it"
+            case .cancelled: "sending was cancelled while the buffer for it was full"
+            }
+        }
     }
 
     private enum Receivers: Sendable, Hashable {
@@ -74,4 +87,18 @@ public struct SendReport: Sendable, Hashable {
 
     /// Whether the message was accepted for every participant that it was meant for.
     public var isComplete: Bool { missed.isEmpty }
+}
+
+extension SendReport: CustomStringConvertible {
+    /// One line that says who got the message, and who did not and why: `accepted for a, b; not for c (it has left)`.
+    public var description: String {
+        let names = accepted.map(\.rawValue).joined(separator: ", ")
+        let others = missed.map { "\($0.participant) (\($0.reason))" }.joined(separator: ", ")
+        return switch (names.isEmpty, others.isEmpty) {
+        case (true, true): "nobody else is in the room"
+        case (true, false): "not accepted for \(others)"
+        case (false, true): "accepted for \(names)"
+        case (false, false): "accepted for \(names); not for \(others)"
+        }
+    }
 }

@@ -145,4 +145,15 @@ import TransportTestKit
             }
         }
     }
+
+    @Test func aReportSaysInOneLineWhoGotIt() {
+        let (a, b, c) = (ParticipantID("a"), ParticipantID("b"), ParticipantID("c"))
+        #expect("\(SendReport(to: a))" == "accepted for a")
+        #expect("\(SendReport(to: [], missed: []))" == "nobody else is in the room")
+        #expect(
+            "\(SendReport(to: a, missed: .tooLarge(limit: 10)))" == "not accepted for a (it takes at most 10 bytes)")
+        #expect(
+            "\(SendReport(to: [a, b, c], missed: [.init(b, .left), .init(c, .dropped)]))"
+                == "accepted for a; not for b (it has left), c (it is not connected, or the buffer for it is full)")
+    }
 }
