@@ -23,9 +23,10 @@ struct URLText {
         guard text.utf8.allSatisfy({ $0 < 0x80 }) else {
             throw Malformed("it has a non-ASCII character; write an international name in its ASCII form (xn--…)")
         }
-        guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
-            throw Malformed("it has a blank or control character")
+        guard text.utf8.allSatisfy({ $0 >= 0x20 && $0 < 0x7F }) else {
+            throw Malformed("it has a control character")
         }
+        guard !text.hasPrefix(" "), !text.hasSuffix(" ") else { throw Malformed("it begins or ends with a blank") }
         guard let mark = text.firstRange(of: "://") else { throw Malformed("it has no scheme") }
         scheme = text[..<mark.lowerBound].lowercased()
         let afterScheme = text[mark.upperBound...]
@@ -58,10 +59,7 @@ struct URLText {
     /// Returns the host for the system: an IPv6 address without brackets, its zone after `%`.
     func plainHost() throws(Malformed) -> String {
         guard host.hasPrefix("[") else {
-            let isName = host.utf8.allSatisfy { byte in
-                (0x30...0x39).contains(byte) || (0x61...0x7A).contains(byte | 0x20) || "-._~".utf8.contains(byte)
-            }
-            guard isName else { throw Malformed("its host has a character that is not allowed in names") }
+            if let fault = SignalingEndpoint.fault(inHostName: host.utf8) { throw Malformed("its host \(fault)") }
             return String(host)
         }
         let inner = host.dropFirst().dropLast()
@@ -136,9 +134,11 @@ extension SignalingEndpoint {
             }
             guard !parts.rest.contains("#") else { throw .init("a fragment (#) is not allowed") }
             let isSecure = parts.scheme == "wss"
+            let path = parts.rest.hasPrefix("/") ? String(parts.rest) : "/\(parts.rest)"
+            let host = try parts.plainHost()
+            if let fault = fault(inPath: path.utf8) { throw .init("its path \(fault)") }
             return SignalingEndpoint(
-                isSecure: isSecure, host: try parts.plainHost(), port: parts.port ?? (isSecure ? 443 : 80),
-                path: parts.rest.hasPrefix("/") ? String(parts.rest) : "/\(parts.rest)")
+                isSecure: isSecure, host: host, port: parts.port ?? (isSecure ? 443 : 80), path: path)
         } catch { throw invalid(error.reason) }
     }
 }

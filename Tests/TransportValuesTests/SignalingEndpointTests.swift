@@ -50,6 +50,7 @@ import Testing
         ("WSS://Example.Org.:/a", "Example.Org.", 443, "Example.Org."),
         ("ws://example.org?x=1", "example.org", 80, "example.org"),
         ("ws://under_score.example:80", "under_score.example", 80, "under_score.example"),
+        ("ws://h/a%20b;c=1/@x:!$&'()*+,?d=/~_-.%7B", "h", 80, "h"),
     ])
     func hostsAreReadInEveryWayThatRFCsAllow(_ url: String, _ host: String, _ port: UInt16, _ header: String) throws {
         let endpoint = try SignalingEndpoint(url: url)
@@ -73,8 +74,12 @@ import Testing
         ("ws:///", "host is missing"), ("ws://:80/", "host is missing"), ("ws://::1:8080/", "in brackets"),
         ("ws://[::1]80/", "port"), ("ws://h:0/", "port"), ("ws://h:65536/", "port"), ("ws://h:+1/", "port"),
         ("ws://[fe80::1%]/", "zone"), ("ws://[fe80::1%25a/b]/", "closed"), ("ws://[v1.x]/", "no IPv6 address"),
-        ("ws://bücher.example/", "xn--"), ("ws://a%20b/", "character"), ("ws://h/#f", "fragment"),
-        ("ws://h/\u{7}", "control"),
+        ("ws://bücher.example/", "xn--"), ("ws://a%20b/", "character %"), ("ws://h/#f", "fragment"),
+        ("ws://h/\u{7}", "control"), (" ws://h/", "begins or ends with a blank"), ("ws://h/\n", "control"),
+        ("ws://h/a b", "path has a blank: write %20"), ("ws://h/?q={1}", "path has the character {: write %7B"),
+        ("ws://h/\"x\"", "the character \": write %22"), ("ws://h/100%", "write %25"), ("ws://h/%2g", "write %25"),
+        ("ws://h/a\\b", "write %5C"), ("ws://h/[x]", "write %5B"), ("ws://a b/", "host has a blank"),
+        ("ws://{host}/", "host has the character {"), ("ws://\"h\"/", "host has the character \""),
     ])
     func theFaultOfAURLIsNamed(_ url: String, _ why: String) throws {
         let message = try #require(refusal(url))
