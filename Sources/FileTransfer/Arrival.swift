@@ -78,7 +78,7 @@ struct Arrival {
 
     private mutating func takeAll(_ link: inout TransferLink) async throws -> TransferSummary {
         try await makeFolders()
-        for (index, step) in plan.steps.enumerated() { try await compare(index, step) }
+        for (index, step) in plan.steps.enumerated() where step.hasBytes { try await compare(index, step) }
         try await connection.send(.accept)
         let fileCount = manifest.fileCount
         while storedCount < fileCount {
@@ -98,7 +98,7 @@ struct Arrival {
     }
 
     private func makeFolders() async throws {
-        let entries = manifest.entries.filter { $0.kind == .folder }
+        let entries = try await worker.run { [manifest] in manifest.entries.filter { $0.kind == .folder } }
         for start in stride(from: 0, to: entries.count, by: 256) {
             let some = entries[start..<min(start + 256, entries.count)]
             try await worker.run { [root] in

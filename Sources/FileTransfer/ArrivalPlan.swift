@@ -21,21 +21,31 @@ package struct ArrivalPlan: Sendable {
         case part(name: String, count: UInt64)
         /// A file of this name, size and date is there: most likely the same.
         case existing(name: String)
+
+        /// Whether there are bytes to compare.
+        var hasBytes: Bool {
+            switch self {
+            case .folder, .fresh: false
+            case .part, .existing: true
+            }
+        }
     }
 
     let steps: [Step]
     /// Bytes that are there already, if they prove to be the same.
     package let presentCount: UInt64
 
-    /// Throws `.exists` when a file is in the way.
+    /// Throws `.exists` when a file is in the way, and what `checkCancellation` throws, which is called now and then.
     init(
-        _ manifest: Manifest, in root: OpenFolder, existing policy: ExistingFiles
-    ) throws(TransferError) {
+        _ manifest: Manifest, in root: OpenFolder, existing policy: ExistingFiles,
+        _ checkCancellation: () throws -> Void = {}
+    ) throws {
         var steps: [Step] = []
         var present: UInt64 = 0
         // Entries of one folder follow each other.
         var folders: (path: [String], folder: OpenFolder?)?
         for entry in manifest.entries {
+            if steps.count % 256 == 0 { try checkCancellation() }
             let path = Array(entry.path.parent)
             if folders?.path != path { folders = (path, try root.folder(at: path)) }
             let step = try Self.step(entry, folders?.folder, policy)

@@ -41,6 +41,21 @@ final class BlockingWorker: Sendable {
         try await begin(job).value
     }
 
+    /// Runs `job` as `run` does. A job that takes long calls its argument now and then, which throws
+    /// `CancellationError` once the task is cancelled.
+    func runLong<Result: Sendable>(
+        _ job: @escaping @Sendable (_ checkCancellation: () throws -> Void) throws -> Result
+    ) async throws -> Result {
+        let isCancelled = Locked(false)
+        return try await withTaskCancellationHandler {
+            try await run {
+                try job { if isCancelled.withLock({ $0 }) { throw CancellationError() } }
+            }
+        } onCancel: {
+            isCancelled.withLock { $0 = true }
+        }
+    }
+
     /// Begins `job` as `run` does, and returns at once.
     func begin<Result: Sendable>(_ job: @escaping @Sendable () throws -> Result) -> Job<Result> {
         let outcome = PendingOutcome<Swift.Result<Result, any Error>>()

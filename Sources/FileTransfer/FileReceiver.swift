@@ -50,11 +50,12 @@ package struct FileReceiver: Sendable {
             report(.met(name: connection.peerName, isProved: code != nil))
             let list = try await list(&link)
             // The sender chooses how long it is.
-            let offer = try await worker.run { [root, policy, limits] in
-                let manifest = try Manifest(decoding: list, limits: limits)
+            let offer = try await worker.runLong { [root, policy, limits] checkCancellation in
+                let manifest = try Manifest(decoding: list, limits: limits, checkCancellation)
                 return Offer(
                     senderName: connection.peerName, manifest: manifest,
-                    plan: try ArrivalPlan(manifest, in: root, existing: policy), digest: Crypto.sha256(list))
+                    plan: try ArrivalPlan(manifest, in: root, existing: policy, checkCancellation),
+                    digest: Crypto.sha256(list))
             }
             let isWanted =
                 cancelsConsent ? try await link.whileQuiet { await consent(offer) } : await consent(offer)

@@ -45,7 +45,7 @@ package struct FileSender: Sendable {
 
         private func transfer(_ report: @escaping @Sendable (TransferEvent) -> Void) async throws -> TransferSummary {
             var link = link
-            let list = tree.manifest.encoded()
+            let list = try await worker.run { [tree] in tree.manifest.encoded() }
             let length = TransferMessage.lengthLimit
             for start in stride(from: 0, to: list.count, by: length) {
                 let end = min(start + length, list.count)

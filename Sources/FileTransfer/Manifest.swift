@@ -116,13 +116,16 @@ package struct Manifest: Sendable, Hashable {
     }
 
     /// Reads and checks a list from another machine. Nothing of a list with one bad entry is taken.
-    init(decoding bytes: [UInt8], limits: Limits = Limits()) throws(TransferError) {
+    ///
+    /// Throws `TransferError`, or what `checkCancellation` throws, which is called now and then.
+    init(decoding bytes: [UInt8], limits: Limits = Limits(), _ checkCancellation: () throws -> Void = {}) throws {
         self.init(limits: limits)
         var reader = ByteReader(bytes)
         do {
             let count = try reader.number(UInt32.self)
             let announced = try reader.number(UInt64.self)
-            for _ in 0..<count {
+            for number in 0..<count {
+                if number % 256 == 0 { try checkCancellation() }
                 let kind = try reader.number(UInt8.self)
                 let mode = try reader.number(UInt16.self)
                 let size = try reader.number(UInt64.self)
@@ -133,9 +136,7 @@ package struct Manifest: Sendable, Hashable {
                 try add(Entry(kind: kind, path: path, size: size, modifiedAt: modifiedAt, mode: mode))
             }
             guard reader.isAtEnd, announced == total else { throw ByteReader.Malformed() }
-        } catch let error as TransferError {
-            throw error
-        } catch {
+        } catch is ByteReader.Malformed {
             throw TransferError(.protocolViolation, "the sender's list of files cannot be read")
         }
     }

@@ -17,15 +17,32 @@ package struct SourceTree: Sendable {
     /// - Parameter standardInput: The open file that `-` stands for; it is sent under the name `stdin`.
     package init(
         _ paths: [String], standardInput: Int32? = nil, limits: Manifest.Limits = Manifest.Limits()
-    ) throws(TransferError) {
+    ) throws {
+        try self.init(paths, standardInput, limits) {}
+    }
+
+    /// Lists everything that is named, as `init` does, on a thread of its own. A cancelled task ends it.
+    package static func listing(
+        _ paths: [String], standardInput: Int32? = nil, limits: Manifest.Limits = Manifest.Limits()
+    ) async throws -> SourceTree {
+        try await BlockingWorker().runLong { try SourceTree(paths, standardInput, limits, $0) }
+    }
+
+    private init(
+        _ paths: [String], _ standardInput: Int32?, _ limits: Manifest.Limits, _ checkCancellation: () throws -> Void
+    ) throws {
         manifest = Manifest(limits: limits)
         for path in paths {
-            if path == "-", let standardInput { try addStandardInput(standardInput) } else { try addRoot(path) }
+            if path == "-", let standardInput {
+                try addStandardInput(standardInput)
+            } else {
+                try addRoot(path, checkCancellation)
+            }
         }
         guard !manifest.entries.isEmpty else { throw TransferError(.file, "there is nothing to send") }
     }
 
-    private mutating func addRoot(_ path: String) throws(TransferError) {
+    private mutating func addRoot(_ path: String, _ checkCancellation: () throws -> Void) throws {
         var status = stat()
         guard stat(path, &status) == 0 else { throw fileError(path, "cannot be sent") }
         let facts = FileStatus(status)
@@ -48,7 +65,7 @@ package struct SourceTree: Sendable {
             try add(name, facts, .file)
         case .folder:
             try add(name, facts, .folder)
-            try addContents(of: try OpenFolder(named: path), at: name, depth: 1)
+            try addContents(of: try OpenFolder(named: path), at: name, depth: 1, checkCancellation)
         case .link, .other:
             throw TransferError(.file, "\(path) is neither a file nor a folder")
         }
@@ -70,7 +87,9 @@ package struct SourceTree: Sendable {
                 modifiedAt: facts.modifiedAt, mode: facts.mode))
     }
 
-    private mutating func addContents(of folder: OpenFolder, at path: String, depth: Int) throws(TransferError) {
+    private mutating func addContents(
+        of folder: OpenFolder, at path: String, depth: Int, _ checkCancellation: () throws -> Void
+    ) throws {
         guard depth <= ArrivingPath.depthLimit else {
             throw TransferError(.tooLarge, "\(path) has more than \(ArrivingPath.depthLimit) levels of folders")
         }
@@ -78,13 +97,14 @@ package struct SourceTree: Sendable {
             guard let name else {
                 throw TransferError(.unsafeName, "\(path) has a file whose name is not UTF-8: rename it")
             }
+            if manifest.entries.count % 256 == 0 { try checkCancellation() }
             let text = path + "/" + name
             guard let facts = try folder.status(of: name) else { continue }
             switch facts.kind {
             case .file: try add(text, facts, .file)
             case .folder:
                 try add(text, facts, .folder)
-                try addContents(of: try folder.folder(name), at: text, depth: depth + 1)
+                try addContents(of: try folder.folder(name), at: text, depth: depth + 1, checkCancellation)
             case .link: passedOver.append("\(text) is a symbolic link")
             case .other: passedOver.append("\(text) is neither a file nor a folder")
             }

@@ -18,7 +18,7 @@ final class ConversationFiles: Sendable {
     private let files: RoomFiles
     private let room: Room
     private let terminal: TerminalView
-    private let jobs = AsyncStream.makeStream(of: (tree: SourceTree, receiver: RoomParticipant).self)
+    private let jobs = AsyncStream.makeStream(of: (path: String, receivers: [RoomParticipant]).self)
     private let state = Locked(State())
 
     init(_ room: Room, _ terminal: TerminalView) {
@@ -45,7 +45,7 @@ final class ConversationFiles: Sendable {
                 jobs.continuation.finish()
             }
             for await job in jobs.stream {
-                group.addTask { [self] in await send(job.tree, to: job.receiver) }
+                group.addTask { [self] in await send(job.path, to: job.receivers) }
             }
         }
     }
@@ -78,11 +78,18 @@ final class ConversationFiles: Sendable {
         guard !receivers.isEmpty else {
             return terminal.note("Nobody whose program takes files is meant.", Output.red)
         }
+        jobs.continuation.yield((path, receivers))
+    }
+
+    /// Lists the files on a thread of their own: a conversation goes on meanwhile.
+    private func send(_ path: String, to receivers: [RoomParticipant]) async {
         do {
-            let tree = try SourceTree([path])
-            for receiver in receivers {
-                terminal.note("\(path) is offered to \(receiver.name)", Output.grey)
-                jobs.continuation.yield((tree, receiver))
+            let tree = try await SourceTree.listing([path])
+            await withDiscardingTaskGroup { group in
+                for receiver in receivers {
+                    terminal.note("\(path) is offered to \(receiver.name)", Output.grey)
+                    group.addTask { [self] in await send(tree, to: receiver) }
+                }
             }
         } catch {
             problem("nothing is sent", error)
@@ -124,8 +131,9 @@ final class ConversationFiles: Sendable {
 
     private func consent(to offer: FileReceiver.Offer) async -> Bool {
         let manifest = offer.manifest
-        let names = manifest.topLevel.prefix(5).map(\.path.text).joined(separator: ", ")
-        let more = manifest.topLevel.count > 5 ? " and more" : ""
+        let topLevel = manifest.topLevel
+        let names = topLevel.prefix(5).map(\.path.text).joined(separator: ", ")
+        let more = topLevel.count > 5 ? " and more" : ""
         terminal.note(
             "\(offer.senderName) offers \(names)\(more), \(ByteCount(manifest.total)): /take or /refuse", Output.green)
         let number = state.withLock { state in

@@ -70,7 +70,7 @@ struct SendCommand: AsyncParsableCommand {
         let registry = try Backends.registry(plugins: settings.strings("plugins"))
         let input = files.contains("-") ? try StandardStreams.readInput() : nil
         try await TransferRun.perform(json: json) { reporter, stops in
-            let tree = try SourceTree(files, standardInput: input)
+            let tree = try await SourceTree.listing(files, standardInput: input)
             reporter.sending(tree)
             let desk = SenderDesk(try FileSender(tree, code: code)) { reporter.event($0) }
             let run = TransferRun(
