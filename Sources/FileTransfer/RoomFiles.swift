@@ -18,12 +18,16 @@ package final class RoomFiles: Sendable {
 
     /// The transfers from others that are under way at most, those included that wait for their senders. Each has a
     /// thread.
-    private static let receivingLimit = 64
+    package static let receivingLimit = 64
 
     private let room: Room
+    private let receivingLimit: Int
     private let state = Locked(State())
 
-    package init(_ room: Room) { self.room = room }
+    package init(_ room: Room, receivingLimit: Int = RoomFiles.receivingLimit) {
+        self.room = room
+        self.receivingLimit = receivingLimit
+    }
 
     /// The participants whose programs take files.
     package var takers: [RoomParticipant] { room.participants.filter(TransferRoom.takesFiles) }
@@ -161,7 +165,7 @@ package final class RoomFiles: Sendable {
             former.endReplaced()
         }
         return state.withLock { state in
-            guard state.receiving[key] != nil || state.receiving.count < Self.receivingLimit else { return nil }
+            guard state.receiving[key] != nil || state.receiving.count < receivingLimit else { return nil }
             let meeting = TransferMeeting(room, .receive, with: sender, connected: state.connected)
             state.receiving[key] = meeting
             return (meeting, true)

@@ -213,6 +213,47 @@ private final class PseudoTerminal: Sendable {
         }
     }
 
+    @Test func eitherSideOfAConversationGivesATransferUp() async throws {
+        try await withProcesses { processes in
+            let server = try await processes.server()
+            let folder = processes.directory.appendingPathComponent("bob")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let file = processes.directory.appendingPathComponent("large")
+            try Data().write(to: file)
+            #expect(truncate(file.path, 4_000_000_000) == 0)
+            let alice = try PseudoTerminal("$ROOM connect lobby --name alice --host-if-first --server \(server.url)")
+            defer { alice.stop() }
+            try await alice.wait(for: "You are in lobby")
+            let bob = try PseudoTerminal("$ROOM connect lobby --name bob --server \(server.url)", in: folder)
+            defer { bob.stop() }
+            try await alice.wait(for: "bob is connected")
+            try await bob.wait(for: "alice is connected")
+            alice.type("/cancel bob\r")
+            try await alice.wait(for: "Nothing is under way to or from bob.")
+            alice.type("/send \(file.path)\r")
+            try await bob.wait(for: "alice offers large")
+            bob.type("/take\r")
+            try await alice.wait(for: "large to bob: ")
+            alice.type("/cancel bob\r")
+            try await alice.wait(for: "bob does not get it: the transfer was given up")
+            try await bob.wait(for: "nothing more comes from alice: alice has ended the transfer")
+            alice.type("/send \(file.path)\r")
+            try await bob.wait(for: "a second offer") { $0.components(separatedBy: "alice offers large").count > 2 }
+            let seen = bob.drawn.count
+            bob.type("/take\r")
+            try await bob.wait(for: "its progress") { $0.dropFirst(seen).contains("large from alice: ") }
+            bob.type("/cancel alice\r")
+            try await bob.wait(for: "nothing more comes from alice: the transfer was given up")
+            try await alice.wait(for: "bob does not get it: bob has ended the transfer")
+            bob.type("/cancel alice\r")
+            try await bob.wait(for: "Nothing is under way to or from alice.")
+            for terminal in [alice, bob] {
+                terminal.type("/quit\r")
+                #expect(await terminal.status() == 0)
+            }
+        }
+    }
+
     @Test func aTransferInAConversationGoesOnAfterTheOtherSideWasGivenUp() async throws {
         try await withConversations(serverOptions: ["--grace", "1"]) { alice, bob, directory, folder in
             let file = directory.appendingPathComponent("large")
