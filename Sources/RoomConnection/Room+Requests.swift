@@ -19,19 +19,19 @@ extension Room {
     /// - Parameters:
     ///   - method: The name of the method: 1 to 64 bytes.
     ///   - body: The request's bytes.
-    ///   - participant: Who is asked.
+    ///   - participant: Who is asked: its id, or its entry in `participants`.
     ///   - timeout: At most about 49 days; nil: without limit.
     public nonisolated(nonsending) func request(
-        _ method: String, _ body: Payload = Payload([]), to participant: ParticipantID,
+        _ method: String, _ body: Payload = Payload([]), to participant: any ParticipantReference,
         timeout: Duration? = .seconds(30)
     ) async throws(RequestError) -> Payload {
-        try await ask(method, body, isText: false, participant, timeout)
+        try await ask(method, body, isText: false, participant.participantID, timeout)
     }
 
     /// Asks one participant with a value, and returns the value of its answer, both as JSON. Otherwise as
     /// `request(_:_:to:timeout:)`.
     public nonisolated(nonsending) func request<Request: Codable & Sendable, Answer: Codable & Sendable>(
-        _ method: String, _ value: Request, of answer: Answer.Type, to participant: ParticipantID,
+        _ method: String, _ value: Request, of answer: Answer.Type, to participant: any ParticipantReference,
         timeout: Duration? = .seconds(30)
     ) async throws(RequestError) -> Answer {
         try await request(
@@ -43,8 +43,9 @@ extension Room {
     /// as `request(_:_:to:timeout:)`.
     public nonisolated(nonsending) func request<Request: Sendable, Answer: Sendable>(
         _ method: String, _ value: Request, encoding: any MessageCodec<Request>,
-        decoding: any MessageCodec<Answer>, to participant: ParticipantID, timeout: Duration? = .seconds(30)
+        decoding: any MessageCodec<Answer>, to participant: any ParticipantReference, timeout: Duration? = .seconds(30)
     ) async throws(RequestError) -> Answer {
+        let participant = participant.participantID
         let body: Payload
         do {
             body = try encoding.encode(value)

@@ -6,7 +6,8 @@ public import TransportPluginAPI
 extension Room {
     // MARK: To everybody or to one
 
-    /// Sends to everybody in the room, or to one participant. Returns for whom the message was accepted.
+    /// Sends to everybody in the room, or to one participant: its id, or its entry in `participants`. Returns for whom
+    /// the message was accepted.
     ///
     /// Waits until the room is joined. A message to everybody is for the participants that are in the room at that
     /// moment. Those whose connection is still being made are included: on `.reliable` and `.unordered` the message
@@ -24,61 +25,69 @@ extension Room {
     /// the error's `report` says who got it, and who did not.
     @discardableResult
     public nonisolated(nonsending) func send(
-        _ bytes: RawSpan, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
+        _ bytes: RawSpan, isText: Bool = false, to participant: (any ParticipantReference)? = nil,
+        channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
+        let receiver = participant?.participantID
         let mode = SendMode(isText: isText, channel: channel)
-        let progress = try begin(bytes, mode, participant)
+        let progress = try begin(bytes, mode, receiver)
         if case .done(let report) = progress { return report }
-        return try await finish(progress, bytes, mode, participant)
+        return try await finish(progress, bytes, mode, receiver)
     }
 
     /// Sends the elements of a span, as `send(_:isText:to:channel:)` sends bytes.
     @discardableResult
     public nonisolated(nonsending) func send(
-        _ bytes: Span<UInt8>, isText: Bool = false, to participant: ParticipantID? = nil,
+        _ bytes: Span<UInt8>, isText: Bool = false, to participant: (any ParticipantReference)? = nil,
         channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
+        let receiver = participant?.participantID
         let mode = SendMode(isText: isText, channel: channel)
-        let progress = try begin(bytes.bytes, mode, participant)
+        let progress = try begin(bytes.bytes, mode, receiver)
         if case .done(let report) = progress { return report }
-        return try await finish(progress, bytes.bytes, mode, participant)
+        return try await finish(progress, bytes.bytes, mode, receiver)
     }
 
     /// Sends the elements of an array, as `send(_:isText:to:channel:)` sends bytes. They are copied once, into the
     /// buffer of each receiver.
     @discardableResult
     public nonisolated(nonsending) func send(
-        _ bytes: [UInt8], isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
+        _ bytes: [UInt8], isText: Bool = false, to participant: (any ParticipantReference)? = nil,
+        channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
+        let receiver = participant?.participantID
         let mode = SendMode(isText: isText, channel: channel)
-        let progress = try begin(bytes.span.bytes, mode, participant)
+        let progress = try begin(bytes.span.bytes, mode, receiver)
         if case .done(let report) = progress { return report }
-        return try await finish(progress, bytes.span.bytes, mode, participant)
+        return try await finish(progress, bytes.span.bytes, mode, receiver)
     }
 
     /// Sends a payload, as `send(_:isText:to:channel:)` sends bytes.
     @discardableResult
     public nonisolated(nonsending) func send(
-        _ payload: Payload, isText: Bool = false, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
+        _ payload: Payload, isText: Bool = false, to participant: (any ParticipantReference)? = nil,
+        channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
+        let receiver = participant?.participantID
         let mode = SendMode(isText: isText, channel: channel)
-        let progress = try payload.withBytes { bytes throws(RoomError) in try begin(bytes, mode, participant) }
+        let progress = try payload.withBytes { bytes throws(RoomError) in try begin(bytes, mode, receiver) }
         if case .done(let report) = progress { return report }
         // The storage is immutable and kept alive by `payload`; the pointer does not leave this call.
         let bytes = payload.withUnsafeBytes { $0 }
         defer { withExtendedLifetime(payload) {} }
-        return try await finish(progress, bytes.bytes, mode, participant)
+        return try await finish(progress, bytes.bytes, mode, receiver)
     }
 
     /// Sends text, as `send(_:isText:to:channel:)` sends bytes.
     @discardableResult
     public nonisolated(nonsending) func send(
-        _ text: String, to participant: ParticipantID? = nil, channel: RoomChannel = .reliable
+        _ text: String, to participant: (any ParticipantReference)? = nil, channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
+        let receiver = participant?.participantID
         let mode = SendMode(isText: true, channel: channel)
-        let progress = try begin(text.utf8.span.bytes, mode, participant)
+        let progress = try begin(text.utf8.span.bytes, mode, receiver)
         if case .done(let report) = progress { return report }
-        return try await finish(progress, text.utf8.span.bytes, mode, participant)
+        return try await finish(progress, text.utf8.span.bytes, mode, receiver)
     }
 
     // MARK: Without waiting
@@ -86,8 +95,10 @@ extension Room {
     /// Sends to one participant without waiting. Throws `.wouldBlock`, and takes nothing, while its buffer is full or
     /// the room is not joined yet. For `onMessage` handlers and other code that cannot wait.
     public func trySend(
-        _ bytes: RawSpan, isText: Bool = false, to participant: ParticipantID, channel: RoomChannel = .reliable
+        _ bytes: RawSpan, isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
     ) throws(RoomError) {
+        let participant = participant.participantID
         guard let reference = try hub.reference(to: participant) else {
             throw RoomError(.wouldBlock, "the room '\(name)' is not joined yet", isRetryable: true)
         }
@@ -101,21 +112,24 @@ extension Room {
 
     /// Sends the elements of a span, as `trySend(_:isText:to:channel:)` sends bytes.
     public func trySend(
-        _ bytes: Span<UInt8>, isText: Bool = false, to participant: ParticipantID, channel: RoomChannel = .reliable
+        _ bytes: Span<UInt8>, isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
     ) throws(RoomError) {
         try trySend(bytes.bytes, isText: isText, to: participant, channel: channel)
     }
 
     /// Sends the elements of an array, as `trySend(_:isText:to:channel:)` sends bytes.
     public func trySend(
-        _ bytes: [UInt8], isText: Bool = false, to participant: ParticipantID, channel: RoomChannel = .reliable
+        _ bytes: [UInt8], isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
     ) throws(RoomError) {
         try trySend(bytes.span.bytes, isText: isText, to: participant, channel: channel)
     }
 
     /// Sends a payload, as `trySend(_:isText:to:channel:)` sends bytes.
     public func trySend(
-        _ payload: Payload, isText: Bool = false, to participant: ParticipantID, channel: RoomChannel = .reliable
+        _ payload: Payload, isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
     ) throws(RoomError) {
         try payload.withBytes { bytes throws(RoomError) in
             try trySend(bytes, isText: isText, to: participant, channel: channel)
@@ -124,7 +138,7 @@ extension Room {
 
     /// Sends text, as `trySend(_:isText:to:channel:)` sends bytes.
     public func trySend(
-        _ text: String, to participant: ParticipantID, channel: RoomChannel = .reliable
+        _ text: String, to participant: any ParticipantReference, channel: RoomChannel = .reliable
     ) throws(RoomError) {
         try trySend(text.utf8.span.bytes, isText: true, to: participant, channel: channel)
     }

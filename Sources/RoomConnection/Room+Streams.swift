@@ -11,7 +11,8 @@ extension Room {
     /// Throws as `send` does, `.notSupported` for a participant whose program has no streams, `.wouldBlock` when 64
     /// streams to it are open, and `.configuration` for a name or metadata over the limits.
     public nonisolated(nonsending) func openStream(
-        _ name: String, to participant: ParticipantID, length: UInt64? = nil, metadata: [String: String] = [:]
+        _ name: String, to participant: any ParticipantReference, length: UInt64? = nil,
+        metadata: [String: String] = [:]
     ) async throws(RoomError) -> RoomOutgoingStream {
         try await openStream(name, to: [participant], length: length, metadata: metadata)
     }
@@ -21,12 +22,12 @@ extension Room {
     /// As `openStream` to one. `write` waits for the slowest; a receiver that fails is named in `failures`, and the
     /// others go on. Everybody whose program has no streams is left out when no participants are named.
     public nonisolated(nonsending) func openStream(
-        _ name: String, to participants: [ParticipantID]? = nil, length: UInt64? = nil,
+        _ name: String, to participants: [any ParticipantReference]? = nil, length: UInt64? = nil,
         metadata: [String: String] = [:]
     ) async throws(RoomError) -> RoomOutgoingStream {
         let opening = ExchangeMessage.Opening(name: name, length: length, metadata: metadata)
         try opening.validate()
-        let links = try await streamLinks(to: participants)
+        let links = try await streamLinks(to: participants?.map(\.participantID))
         var legs: [RoomOutgoingStream.Leg] = []
         for link in links {
             guard let streams = link.streams, let id = streams.open(opening) else {

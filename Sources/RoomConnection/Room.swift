@@ -149,7 +149,9 @@ public final class Room: Sendable {
     public func reconnectNow() { engine.reconnectNow() }
 
     /// Requests a new path to one participant, or to all, as the room does by itself when a path fails.
-    public func restartPaths(to participant: ParticipantID? = nil) { engine.restartPaths(to: participant) }
+    public func restartPaths(to participant: (any ParticipantReference)? = nil) {
+        engine.restartPaths(to: participant?.participantID)
+    }
 
     /// Replaces the metadata that the others see.
     public func update(metadata: [String: String]) { engine.update(metadata: metadata) }
@@ -160,14 +162,18 @@ public final class Room: Sendable {
     public func update(attributes: [String: String]) { engine.update(attributes: attributes) }
 
     /// Removes a participant permanently. For hosts; others get an `.error` event with `not_host`.
-    public func kick(_ participant: ParticipantID, reason: String = "") { engine.kick(participant, reason: reason) }
+    public func kick(_ participant: any ParticipantReference, reason: String = "") {
+        engine.kick(participant.participantID, reason: reason)
+    }
 
     /// Ends the room for everybody. For hosts; others get an `.error` event with `not_host`.
     public func close(reason: String = "") { engine.close(reason: reason) }
 
     /// Returns the certificates of the connection to a participant, and the code by which two people can compare them.
     /// Nil before the first connection, and where the transport has no certificates.
-    public func security(of participant: ParticipantID) -> PeerSecurity? { hub.security(of: participant) }
+    public func security(of participant: any ParticipantReference) -> PeerSecurity? {
+        hub.security(of: participant.participantID)
+    }
 
     /// Returns counters of the connections to all participants.
     public func statistics() async -> [ParticipantID: PeerConnectionStatistics] { await engine.statistics() }

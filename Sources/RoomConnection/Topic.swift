@@ -64,9 +64,10 @@ public struct Topic<Value: Sendable>: Sendable {
     /// `report` tells who has got it.
     @discardableResult
     public nonisolated(nonsending) func publish(
-        _ value: Value, to participant: ParticipantID? = nil
+        _ value: Value, to participant: (any ParticipantReference)? = nil
     ) async throws -> SendReport {
-        try await room.publish(codec.encode(value), isText: codec.isText, on: name, reliability, to: participant)
+        try await room.publish(
+            codec.encode(value), isText: codec.isText, on: name, reliability, to: participant?.participantID)
     }
 
     /// Subscribes: returns the messages that come from now on, until the room is left.
@@ -83,9 +84,9 @@ extension Topic where Value == Payload {
     /// Publishes text as `publish(_:to:)` publishes bytes.
     @discardableResult
     public nonisolated(nonsending) func publish(
-        _ text: String, to participant: ParticipantID? = nil
+        _ text: String, to participant: (any ParticipantReference)? = nil
     ) async throws(RoomError) -> SendReport {
-        try await room.publish(Payload(text), isText: true, on: name, reliability, to: participant)
+        try await room.publish(Payload(text), isText: true, on: name, reliability, to: participant?.participantID)
     }
 }
 

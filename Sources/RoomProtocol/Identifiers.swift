@@ -11,6 +11,18 @@ public struct ParticipantID: Sendable, Hashable, Comparable, CustomStringConvert
     }
 }
 
+/// A value that says which participant is meant: a ``ParticipantID``, a ``Participant`` of the room's list, or a type
+/// of the application that has one.
+public protocol ParticipantReference: Sendable {
+    /// The id of the participant.
+    var participantID: ParticipantID { get }
+}
+
+extension ParticipantID: ParticipantReference {
+    /// This id.
+    public var participantID: ParticipantID { self }
+}
+
 /// A room's name. Two names are equal when their bytes are.
 public struct RoomName: Sendable, Hashable, CustomStringConvertible {
     /// The text on the wire: 1 to 128 bytes of UTF-8, without control characters and others that names must not have.

@@ -42,3 +42,8 @@ public struct Participant: Sendable, Hashable {
         hasher.combine(epoch)
     }
 }
+
+extension Participant: ParticipantReference {
+    /// The same as `id`.
+    public var participantID: ParticipantID { id }
+}

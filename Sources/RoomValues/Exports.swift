@@ -5,6 +5,7 @@
 @_exported public import enum RoomProtocol.LeaveReason
 @_exported public import struct RoomProtocol.Participant
 @_exported public import struct RoomProtocol.ParticipantID
+@_exported public import protocol RoomProtocol.ParticipantReference
 @_exported public import struct RoomProtocol.ProtocolError
 @_exported public import struct RoomProtocol.RetryWindow
 @_exported public import struct RoomProtocol.SessionID
