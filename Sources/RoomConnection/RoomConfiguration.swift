@@ -73,8 +73,13 @@ public struct RoomConfiguration: Sendable {
     /// How long after the join a request waits for its handler: the program may only be about to register it.
     package var handlerGrace: Duration = .milliseconds(500)
 
-    /// Gets what the room and its transports log, at trace and debug. Silent unless it is set.
-    public var logger = Logger(label: "room") { _ in SwiftLogNoOpLogHandler() }
+    /// Gets what the room and its transports log: at trace and debug what they do; a `warning` when the room server
+    /// cannot be reached, once for each outage, and a `notice` when it is reached again; warnings of backends about
+    /// their options.
+    ///
+    /// Unless it is set, warnings and notices are lines on standard error, and nothing else is written. For silence,
+    /// set a logger with `SwiftLogNoOpLogHandler`.
+    public var logger = Logger(label: "room") { _ in NoticeLogHandler() }
 
     /// `server`: a `ws://` or `wss://` URL. Throws `.configuration` saying what is wrong with it.
     public init(server: String) throws(RoomError) {

@@ -35,6 +35,7 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private var hasToken = false
     private let join = Locked(Join())
     private let metrics = RoomMetrics()
+    private var notices = SignalingNotices()
 
     private let tokenProvider: ProviderCalls<any JoinCredentialConvertible>
     private let iceServerProvider: ProviderCalls<ProvidedICEServers>
@@ -228,10 +229,26 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
                 ])
         case .incident(let incident): record(incident)
         case .left(let reason): return end(reason)
-        case .signaling, .attributesChanged, .hostChanged, .resolved, .undelivered, .error: break
+        case .signaling(let status): log(status)
+        case .attributesChanged, .hostChanged, .resolved, .undelivered, .error: break
         }
         hub.emit(event)
     }
+
+    /// An outage of signaling is no error of any call, so the log is where people learn of it.
+    private func log(_ status: SignalingStatus) {
+        guard let notice = notices.take(status) else { return }
+        let (room, server) = (hello.room, configuration.server.url)
+        switch notice {
+        case .unreachable(let cause):
+            let reason = cause.map { ": \($0)" } ?? ""
+            configuration.logger.warning(
+                "cannot reach the room '\(room)' at \(server)\(reason); trying again\(hasJoined ? "" : Self.advice)")
+        case .back: configuration.logger.notice("the room '\(room)' at \(server) is reached again")
+        }
+    }
+
+    private static var advice: String { " (is a room server running there? 'room serve' starts one)" }
 
     private func record(_ incident: RoomIncident) {
         metrics.record(incident)
@@ -272,11 +289,10 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     }
 
     private func timeoutMessage(_ deadline: Duration) -> String {
-        var message = "not in the room within \(deadline): \(configuration.server.url) "
-        switch hub.feed.present.signaling {
-        case .connecting(_, _, let cause?), .disconnected(let cause?): message += "(\(cause))"
-        default: message += "did not answer"
+        let message = "the room '\(hello.room)' at \(configuration.server.url) was not reached within \(deadline)"
+        return switch hub.feed.present.signaling {
+        case .connecting(_, _, let cause?), .disconnected(let cause?): "\(message): \(cause)\(Self.advice)"
+        default: "\(message): no answer\(Self.advice)"
         }
-        return message
     }
 }

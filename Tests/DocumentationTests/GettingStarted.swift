@@ -8,6 +8,17 @@ import UnixSignals
 // The code of "Getting started", of "Operations" and of the README, as it stands there. Some of it runs in
 // ExampleTests.
 
+func mainProgram() async {
+    await TransportRuntime.main(try RoomConfiguration(server: "ws://127.0.0.1:8080/")) { runtime in
+        let room = try await runtime.connect(toRoom: "lobby", as: "alice", host: true)
+        try await room.send("hello, everybody")
+        for await message in room.messages() {
+            print(message.from, message.text ?? "\(message.payload.count) bytes")
+            try await room.send("thank you", to: message.from)
+        }
+    }
+}
+
 func program() async throws {
     let configuration = try RoomConfiguration(server: "ws://127.0.0.1:8080/")
     try await TransportRuntime.withRunning(configuration) { runtime in
@@ -78,7 +89,8 @@ func watch(_ room: Room) async {
         case .peerLeft(let participant, let reason): print("\(participant.name) has left: \(reason)")
         case .peer(let id, .recovering(let rung, _, _)): print("the connection to \(id) is being healed: \(rung)")
         case .stalled(let id, let stall): print("\(id) is not reached: \(stall.message); \(stall.cure)")
-        case .incident(let incident): print("healed in \(incident.duration), after: \(incident.cause)")
+        case .incident(let incident) where incident.hasRecovered:
+            print("healed in \(incident.duration), after: \(incident.cause)")
         case .undelivered(let id, let count): print("\(count) messages never reached \(id)")
         case .left(let reason): print("the end: \(reason)")
         default: break

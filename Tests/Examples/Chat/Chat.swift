@@ -8,12 +8,11 @@ import RoomKit
         var mood: String?
     }
 
-    static func main() async throws {
+    static func main() async {
         let arguments = CommandLine.arguments
         guard arguments.count == 3 else { return print("usage: ExampleChat ROOM NAME") }
         let server = ProcessInfo.processInfo.environment["ROOM_SERVER"] ?? "ws://127.0.0.1:8080/"
-        let configuration = try RoomConfiguration(server: server)
-        try await TransportRuntime.withRunning(configuration) { runtime in
+        await TransportRuntime.main(try RoomConfiguration(server: server)) { runtime in
             let room = try await runtime.connect(toRoom: arguments[1], as: arguments[2], host: .ifFirst)
             let chat = room.topic("chat", of: Line.self)
             let lines = chat.messages()

@@ -3,12 +3,11 @@ import RoomKit
 
 /// Sends a file to everybody who waits for one: `ExampleFiles receive FOLDER`, then `ExampleFiles send FILE`.
 @main struct Files {
-    static func main() async throws {
+    static func main() async {
         let arguments = CommandLine.arguments
         guard arguments.count == 3 else { return print("usage: ExampleFiles receive FOLDER | send FILE") }
         let server = ProcessInfo.processInfo.environment["ROOM_SERVER"] ?? "ws://127.0.0.1:8080/"
-        let configuration = try RoomConfiguration(server: server)
-        try await TransportRuntime.withRunning(configuration) { runtime in
+        await TransportRuntime.main(try RoomConfiguration(server: server)) { runtime in
             if arguments[1] == "receive" {
                 let room = try await runtime.connect(toRoom: "files", as: "receiver", host: .ifFirst)
                 try await receive(in: room, into: URL(fileURLWithPath: arguments[2]))

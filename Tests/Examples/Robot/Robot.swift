@@ -15,10 +15,9 @@ import RoomKit
         var y: Double
     }
 
-    static func main() async throws {
+    static func main() async {
         let server = ProcessInfo.processInfo.environment["ROOM_SERVER"] ?? "ws://127.0.0.1:8080/"
-        let configuration = try RoomConfiguration(server: server)
-        try await TransportRuntime.withRunning(configuration) { runtime in
+        await TransportRuntime.main(try RoomConfiguration(server: server)) { runtime in
             switch CommandLine.arguments.dropFirst().first {
             case "robot": try await drive(try await runtime.connect(toRoom: "robot", as: "robot", host: true))
             case "control": try await steer(try await runtime.connect(toRoom: "robot", as: "control", host: .awaited))
@@ -46,7 +45,7 @@ import RoomKit
         guard let robot = room.participants.first(where: { $0.name == "robot" }) else { return }
         for x in [1.0, 2.5, 99] {
             do {
-                let position = try await room.request("move", Move(x: x, y: 0), of: Position.self, to: robot.id)
+                let position = try await room.request("move", Move(x: x, y: 0), of: Position.self, to: robot)
                 print("the robot is at \(position.x), \(position.y)")
             } catch {
                 print("the robot does not move: \(error)")
