@@ -8,7 +8,7 @@ actor Archive {
     func append(_ chunk: Payload) { chunk.withUnsafeBytes { bytes.append(contentsOf: $0) } }
 }
 
-func sending(_ room: Room, rows: String, archive: ParticipantID) async throws {
+func sending(_ room: Room, rows: String, archive: RoomParticipant) async throws {
     let stream = try await room.openStream(
         "measurements.csv", to: archive, length: UInt64(rows.utf8.count), metadata: ["sensor": "outside"])
     try await stream.write(rows)
@@ -39,4 +39,26 @@ func showingProgress(
 
 func givingUp(_ stream: RoomOutgoingStream) {
     stream.cancel("the disk is full", code: "no_space")
+}
+
+func streamsProgram() async {
+    await TransportRuntime.main(try RoomConfiguration(server: "ws://127.0.0.1:8080/")) { runtime in
+        if CommandLine.arguments.contains("archive") {
+            let room = try await runtime.connect(toRoom: "measurements", as: "archive", host: true)
+            for await stream in room.incomingStreams() {
+                do {
+                    for try await chunk in stream { print("\(chunk.count) bytes of \(stream.name)") }
+                } catch {
+                    print("\(stream.name) ends early: \(error)")
+                }
+            }
+        } else {
+            let room = try await runtime.connect(toRoom: "measurements", as: "sensor", host: .awaited)
+            for archive in room.participants where archive.name == "archive" {
+                let stream = try await room.openStream("measurements.csv", to: archive)
+                for number in 1...1000 { try await stream.write("\(number),21.5\n") }
+                try await stream.finish()
+            }
+        }
+    }
 }

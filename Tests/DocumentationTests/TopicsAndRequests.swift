@@ -2,7 +2,7 @@ import RoomKit
 
 // The code of "Topics" and of "Requests", as it stands there.
 
-func topics(_ room: Room, frame: Payload, robot: ParticipantID) async throws {
+func topics(_ room: Room, frame: Payload, robot: RoomParticipant) async throws {
     struct ChatMessage: Codable, Sendable {
         var text: String
         var sentAt: Double
@@ -18,6 +18,20 @@ func topics(_ room: Room, frame: Payload, robot: ParticipantID) async throws {
     try await telemetry.publish(frame)
     try await telemetry.publish(frame, to: robot)
     await reading
+}
+
+func topicsProgram() async {
+    struct Greeting: Codable, Sendable { var text: String }
+
+    await TransportRuntime.main(try RoomConfiguration(server: "ws://127.0.0.1:8080/")) { runtime in
+        let name = CommandLine.arguments.dropFirst().first ?? "alice"
+        let room = try await runtime.connect(toRoom: "lobby", as: name, host: .ifFirst)
+        let chat = room.topic("chat", of: Greeting.self)
+        let messages = chat.messages()
+        // Says who got it.
+        print(try await chat.publish(Greeting(text: "hello from \(name)")))
+        for await message in messages { print(message.from, message.value.text) }
+    }
 }
 
 struct NumberCodec: MessageCodec {
@@ -53,7 +67,7 @@ func handling(_ room: Room, arm: Robot) throws {
     }
 }
 
-func asking(_ room: Room, robot: ParticipantID) async {
+func asking(_ room: Room, robot: RoomParticipant) async {
     do throws(RequestError) {
         let position = try await room.request(
             "move", Move(x: 1), of: Position.self, to: robot, timeout: .seconds(10))
@@ -64,6 +78,29 @@ func asking(_ room: Room, robot: ParticipantID) async {
         case .unknownMethod: print("that participant is no robot")
         case .timedOut, .peerGone: print("no answer: it may have moved, or not")
         default: print(error)
+        }
+    }
+}
+
+func requestsProgram() async {
+    struct Move: Codable, Sendable { var x: Double }
+    struct Position: Codable, Sendable { var x: Double }
+
+    await TransportRuntime.main(try RoomConfiguration(server: "ws://127.0.0.1:8080/")) { runtime in
+        if CommandLine.arguments.contains("robot") {
+            let room = try await runtime.connect(toRoom: "workshop", as: "robot", host: true)
+            try room.handle("move", of: Move.self) { move, _ in
+                guard abs(move.x) < 10 else { throw RequestFailure("out_of_reach", "the arm ends at 10") }
+                return Position(x: move.x)
+            }
+            // Until the room ends.
+            for await _ in room.events {}
+        } else {
+            let room = try await runtime.connect(toRoom: "workshop", as: "control", host: .awaited)
+            for robot in room.participants where robot.name == "robot" {
+                let position = try await room.request("move", Move(x: 1), of: Position.self, to: robot)
+                print("the arm is at \(position.x)")
+            }
         }
     }
 }
