@@ -6,6 +6,9 @@ internal import TransportPluginAPI
 ///
 /// SAFETY of `@unchecked Sendable`: used by the jobs of one `BlockingWorker` only, one after the other.
 final class ArrivingFile: @unchecked Sendable {
+    /// Pieces that are written in one call, at most (IOV_MAX of Linux is 1024).
+    private static let vectorLimit = 512
+
     private let entry: Manifest.Entry
     private let folder: OpenFolder
     private let partName: String
@@ -87,23 +90,31 @@ final class ArrivingFile: @unchecked Sendable {
     func write(_ pieces: [(Payload, Range<Int>)]) throws(TransferError) {
         guard let part else { throw TransferLink.violation }
         buffer = []
-        for (piece, range) in pieces {
-            guard UInt64(range.count) <= entry.size - position else {
-                throw TransferError(.protocolViolation, "more bytes of \(entry.path.text) come than were announced")
+        guard UInt64(pieces.reduce(0) { $0 + $1.1.count }) <= entry.size - position else {
+            throw TransferError(.protocolViolation, "more bytes of \(entry.path.text) come than were announced")
+        }
+        // The storage is immutable and kept alive by `pieces`; the pointers do not leave this call.
+        defer { withExtendedLifetime(pieces) {} }
+        var rest = pieces.map { piece, range in
+            piece.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]) }
+        }[...]
+        for bytes in rest { digest.update(bytes) }
+        while !rest.isEmpty {
+            // One call for many pieces: pages that two of them share are written once.
+            let vectors = rest.prefix(Self.vectorLimit).map {
+                iovec(iov_base: UnsafeMutableRawPointer(mutating: $0.baseAddress), iov_len: $0.count)
             }
-            let failure = piece.withUnsafeBytes { bytes -> TransferError? in
-                var rest = UnsafeRawBufferPointer(rebasing: bytes[range])
-                digest.update(rest)
-                while !rest.isEmpty {
-                    let count = pwrite(part.number, rest.baseAddress, rest.count, off_t(position))
-                    if count < 0, errno == EINTR { continue }
-                    guard count > 0 else { return fileError(entry.path.text, "cannot be written") }
-                    position += UInt64(count)
-                    rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-                }
-                return nil
+            var count = pwritev(part.number, vectors, Int32(vectors.count), off_t(position))
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { throw fileError(entry.path.text, "cannot be written") }
+            position += UInt64(count)
+            while let first = rest.first, first.count <= count {
+                count -= first.count
+                rest.removeFirst()
             }
-            if let failure { throw failure }
+            if count > 0, let first = rest.first {
+                rest[rest.startIndex] = UnsafeRawBufferPointer(rebasing: first[count...])
+            }
         }
     }
 
