@@ -63,7 +63,7 @@ struct Arrival {
     func run(_ link: inout TransferLink) async throws -> TransferSummary {
         var arrival = self
         do {
-            return try await arrival.takeAll(&link)
+            return try await withTaskExecutorPreference(connection.executor) { try await arrival.takeAll(&link) }
         } catch {
             await arrival.release()
             throw error

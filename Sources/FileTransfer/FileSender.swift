@@ -56,7 +56,7 @@ package struct FileSender: Sendable {
             let books = Books(tree.manifest, report)
             return try await withThrowingTaskGroup(of: Void.self) { [link] group in
                 group.addTask { try await listen(link, books) }
-                group.addTask { try await sendFiles(present, books) }
+                group.addTask(executorPreference: link.connection.executor) { try await sendFiles(present, books) }
                 // The first error ends the other task.
                 while try await group.next() != nil {}
                 return books.summary

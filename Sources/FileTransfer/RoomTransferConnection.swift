@@ -123,6 +123,7 @@ final class RoomTransferConnection: TransferConnection {
     }
 
     var peerName: String { participant.name }
+    var executor: (any TaskExecutor)? { room.executor }
     var isConnected: Bool {
         get { status.withLock { $0.isConnected } }
         set { status.withLock { $0.peerChanged(isConnected: newValue) } }

@@ -12,6 +12,9 @@ package protocol TransferConnection: AnyObject, Sendable {
     var peerName: String { get }
     /// Whether the other side can be reached at this moment.
     var isConnected: Bool { get }
+    /// The executor of the thread on which bytes arrive and leave: a task that prefers it passes them on without a
+    /// thread hop. Nil: there is none.
+    var executor: (any TaskExecutor)? { get }
 
     /// Sends bytes. Waits while the other side does not take them. Throws `TransferError` `.interrupted` when the other
     /// side is gone.
@@ -32,5 +35,7 @@ package protocol TransferConnection: AnyObject, Sendable {
 }
 
 extension TransferConnection {
+    var executor: (any TaskExecutor)? { nil }
+
     func send(_ message: TransferMessage) async throws { try await write(Payload(message.encoded)) }
 }
