@@ -1,6 +1,6 @@
 """Records the descriptions and candidates that browsers and stacks on this machine send, for the parser's tests.
 
-    record_corpus.py [--only chromium,firefox,aiortc,libdatachannel,libwebrtc]
+    record_corpus.py [--only chromium,firefox,aiortc,libdatachannel,libwebrtc,pion]
 
 Each makes pairs of peer connections in several configurations. The result goes to corpus.json beside this file, which
 `CorpusTests.swift` reads; what is missing on this machine keeps its former entries, and the entries `by hand` are kept.
@@ -259,6 +259,61 @@ async def with_libwebrtc():
     return recorded
 
 
+async def with_pion():
+    from engine_pion import PROGRAM
+
+    class Connection:
+        """The program of the checks, whose candidates are kept."""
+
+        @classmethod
+        async def start(cls, *options):
+            self = cls()
+            pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+            self.process = await asyncio.create_subprocess_exec(PROGRAM, *options, **pipes)
+            self.candidates, self.descriptions = [], asyncio.Queue()
+            self.reader = asyncio.create_task(self.read())
+            return self
+
+        async def read(self):
+            while line := await self.process.stdout.readline():
+                event = json.loads(line)
+                if event["event"] == "candidate":
+                    self.candidates.append({"candidate": event["candidate"], "sdpMid": event["sdpMid"]})
+                elif event["event"] == "description":
+                    self.descriptions.put_nowait(event["sdp"])
+
+        def command(self, do, **fields):
+            self.process.stdin.write(json.dumps({"do": do, **fields}).encode() + b"\n")
+
+        async def describe(self, do, **fields):
+            self.command(do, **fields)
+            return await asyncio.wait_for(self.descriptions.get(), 10)
+
+        async def end(self):
+            self.command("end")
+            await self.process.wait()
+            await self.reader
+
+    recorded = []
+    for what, options in ("data", []), ("data, gathered", ["-gathered"]):
+        a, b = await Connection.start(*options), await Connection.start(*options)
+        channels = [{"label": "room.reliable"}]
+        for suffix, offer in ("", {"channels": channels}), (", and an ICE restart", {"restart": True}):
+            offered = await a.describe("offer", **offer)
+            answered = await b.describe("answer", sdp=offered)
+            a.command("accept", sdp=answered)
+            await asyncio.sleep(1)
+            for connection, kind, sdp in (a, "offer", offered), (b, "answer", answered):
+                entry = {"what": what + suffix, "kind": kind, "sdp": sdp}
+                recorded.append(entry | ({} if options else {"candidates": connection.candidates}))
+                connection.candidates = []
+        await a.end()
+        await b.end()
+    query = ["dpkg-query", "-W", "-f", "${Version}", "golang-github-pion-webrtc.v3-dev"]
+    version = subprocess.run(query, capture_output=True, text=True, check=True).stdout
+    return f"pion (webrtc {version})", recorded
+
+
 def package(name, record):
     distribution = {"aiortc": "aiortc", "libdatachannel": "pylibdatachannel", "libwebrtc": "wrtc"}[name]
     return f"{name} ({distribution} {importlib.metadata.version(distribution)})", asyncio.run(record())
@@ -270,6 +325,7 @@ RECORDERS = {
     "aiortc": [lambda: package("aiortc", with_aiortc)],
     "libdatachannel": [lambda: package("libdatachannel", with_libdatachannel)],
     "libwebrtc": [lambda: package("libwebrtc", with_libwebrtc)],
+    "pion": [lambda: asyncio.run(with_pion())],
 }
 
 

@@ -40,7 +40,7 @@ struct CorpusTests {
     static let offers = withData.filter { $0.kind == "offer" && ($0.what == "data" || $0.stack == "by hand") }
 
     @Test func everyStackIsInTheCorpus() {
-        let stacks = ["chromium", "firefox", "aiortc", "libdatachannel", "libwebrtc", "by hand"]
+        let stacks = ["chromium", "firefox", "aiortc", "libdatachannel", "libwebrtc", "pion", "by hand"]
         #expect(Set(Self.entries.map(\.stack)).isSuperset(of: stacks))
         #expect(Self.withData.count >= 60 && Self.offers.count >= 10)
     }
