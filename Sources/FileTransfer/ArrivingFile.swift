@@ -95,7 +95,7 @@ final class ArrivingFile: @unchecked Sendable {
         }
         // The storage is immutable and kept alive by `pieces`; the pointers do not leave this call.
         defer { withExtendedLifetime(pieces) {} }
-        var rest = pieces.map { piece, range in
+        var rest = pieces.filter { !$0.1.isEmpty }.map { piece, range in
             piece.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]) }
         }[...]
         for bytes in rest { digest.update(bytes) }

@@ -8,6 +8,8 @@ package struct SourceTree: Sendable {
     package private(set) var passedOver: [String] = []
     /// The paths of what was named, by the name under which it is sent.
     private var roots: [String: String] = [:]
+    /// Names in folders, those that are passed over included.
+    private var visitedCount = 0
 
     /// Lists everything that is named, folders with their contents. Blocks.
     ///
@@ -97,7 +99,8 @@ package struct SourceTree: Sendable {
             guard let name else {
                 throw TransferError(.unsafeName, "\(path) has a file whose name is not UTF-8: rename it")
             }
-            if manifest.entries.count % 256 == 0 { try checkCancellation() }
+            if visitedCount % 256 == 0 { try checkCancellation() }
+            visitedCount += 1
             let text = path + "/" + name
             guard let facts = try folder.status(of: name) else { continue }
             switch facts.kind {

@@ -11,7 +11,8 @@ struct NoticeLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        let pairs = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
+        let metadata = metadata.merging(event.metadata ?? [:]) { $1 }
+        let pairs = metadata.sorted { $0.key < $1.key }.map { "\($0.key): \($0.value)" }
         let facts = pairs.isEmpty ? "" : " (\(pairs.joined(separator: ", ")))"
         StandardError.write("room: \(event.message)\(facts)", mayWait: false)
     }

@@ -6,8 +6,8 @@ public import TransportPluginAPI
 extension Room {
     // MARK: To everybody or to one
 
-    /// Sends to everybody in the room, or to one participant: its id, or its entry in `participants`. Returns for whom
-    /// the message was accepted.
+    /// Sends to everybody in the room (nil), or to one participant: its id, or its entry in `participants`. Returns for
+    /// whom the message was accepted.
     ///
     /// Waits until the room is joined. A message to everybody is for the participants that are in the room at that
     /// moment. Those whose connection is still being made are included: on `.reliable` and `.unordered` the message

@@ -36,6 +36,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private let join = Locked(Join())
     private let metrics = RoomMetrics()
     private var notices = SignalingNotices()
+    /// The last attempt opened a transport, and nothing took it.
+    private var isUnanswered = false
 
     private let tokenProvider: ProviderCalls<any JoinCredentialConvertible>
     private let iceServerProvider: ProviderCalls<ProvidedICEServers>
@@ -160,11 +162,17 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
 
     private func perform(_ action: RoomMachine.Action) {
         switch action {
-        case .openTransport(let generation): signaling.open(generation, configuration.server)
+        case .openTransport(let generation):
+            isUnanswered = true
+            signaling.open(generation, configuration.server)
         case .abortTransport(let generation): signaling.abort(generation)
         case .closeTransport(let generation, let reason): signaling.close(generation, reason)
-        case .send(let envelope, let generation): signaling.send(envelope, generation)
-        case .requestCredential(let forced): requestToken(mustBeFresh: forced)
+        case .send(let envelope, let generation):
+            isUnanswered = false
+            signaling.send(envelope, generation)
+        case .requestCredential(let forced):
+            isUnanswered = false
+            requestToken(mustBeFresh: forced)
         case .requestICEServers: requestICEServers()
         case .scheduleTimer(let id, let deadline):
             timers[id]?.cancel()
@@ -243,12 +251,14 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
         case .unreachable(let cause):
             let reason = cause.map { ": \($0)" } ?? ""
             configuration.logger.warning(
-                "cannot reach the room '\(room)' at \(server)\(reason); trying again\(hasJoined ? "" : Self.advice)")
+                "cannot reach the room '\(room)' at \(server)\(reason); trying again\(advice)")
         case .back: configuration.logger.notice("the room '\(room)' at \(server) is reached again")
         }
     }
 
-    private static var advice: String { " (is a room server running there? 'room serve' starts one)" }
+    private var advice: String {
+        isUnanswered && !hasJoined ? " (is a room server running there? 'room serve' starts one)" : ""
+    }
 
     private func record(_ incident: RoomIncident) {
         metrics.record(incident)
@@ -291,8 +301,8 @@ final class RoomConnectionService<Signaling: SignalingTransport, Peer: PeerTrans
     private func timeoutMessage(_ deadline: Duration) -> String {
         let message = "the room '\(hello.room)' at \(configuration.server.url) was not reached within \(deadline)"
         return switch hub.feed.present.signaling {
-        case .connecting(_, _, let cause?), .disconnected(let cause?): "\(message): \(cause)\(Self.advice)"
-        default: "\(message): no answer\(Self.advice)"
+        case .connecting(_, _, let cause?), .disconnected(let cause?): "\(message): \(cause)\(advice)"
+        default: "\(message): no answer\(advice)"
         }
     }
 }

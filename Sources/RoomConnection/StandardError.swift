@@ -6,12 +6,14 @@ package enum StandardError {
     ///
     /// - Parameter mayWait: Whether to wait until standard error takes the line, which is dropped otherwise.
     package static func write(_ text: String, mayWait: Bool) {
-        let line = Array((visible(text) + "\n").utf8)
         // A pipe that is ready takes this much at once.
-        let count = min(line.count, Int(PIPE_BUF))
+        var line = Array(visible(text).utf8.prefix(Int(PIPE_BUF) - 1))
+        line.append(UInt8(ascii: "\n"))
         var descriptor = pollfd(fd: 2, events: Int16(POLLOUT), revents: 0)
-        guard poll(&descriptor, 1, mayWait ? -1 : 0) == 1, descriptor.revents == Int16(POLLOUT) else { return }
-        _ = Glibc.write(2, line, count)
+        var ready: Int32
+        repeat { ready = poll(&descriptor, 1, mayWait ? -1 : 0) } while ready < 0 && errno == EINTR
+        guard ready == 1, descriptor.revents == Int16(POLLOUT) else { return }
+        _ = Glibc.write(2, line, line.count)
     }
 
     private static func visible(_ text: String) -> String {

@@ -73,7 +73,7 @@ import TransportPluginAPI
             }
         }
         await loop.shutdown()
-        #expect(listing > 1000 && encoding > 50 && reading > 1000, "\(listing), \(encoding), \(reading)")
+        #expect(listing > 100 && encoding > 5 && reading > 100, "\(listing), \(encoding), \(reading)")
     }
 
     private func path(_ number: Int, _ desk: Desk) -> String {
