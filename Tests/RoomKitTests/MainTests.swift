@@ -54,6 +54,6 @@ private func configuration() throws -> RoomConfiguration {
         let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
             await TransportRuntime.main(try configuration()) { _ in }
         }
-        #expect(Self.text(result?.standardErrorContent).isEmpty)
+        #expect(Self.text(result?.standardErrorContent) == "")
     }
 }
