@@ -100,6 +100,7 @@ struct Arrival {
     private func makeFolders() async throws {
         let entries = try await worker.run { [manifest] in manifest.entries.filter { $0.kind == .folder } }
         for start in stride(from: 0, to: entries.count, by: 256) {
+            try Task.checkCancellation()
             let some = entries[start..<min(start + 256, entries.count)]
             try await worker.run { [root] in
                 for entry in some { try Self.folder(of: entry, root).makeFolder(entry.path.name, mode: entry.mode) }

@@ -38,7 +38,9 @@ package struct FileReceiver: Sendable {
     /// - Parameters:
     ///   - cancelsConsent: Whether `consent` is cancelled when the sender is gone.
     ///   - consent: Decides about the files, before anything is written.
+    ///   - report: Called on the connection's thread, which it must not block.
     /// - Throws: `TransferError`: `.interrupted` when the sender is gone, which another call can continue.
+    ///   `CancellationError` when the task is cancelled.
     package func receive(
         over connection: any TransferConnection, cancelsConsent: Bool = false,
         consent: @escaping @Sendable (Offer) async -> Bool,

@@ -34,6 +34,8 @@ package struct FileSender: Sendable {
 
         /// Returns when the receiver has everything. Throws `TransferError`: `.interrupted` when the receiver is gone,
         /// which another session can continue.
+        ///
+        /// - Parameter report: Called on the connection's thread, which it must not block.
         package func send(_ report: @escaping @Sendable (TransferEvent) -> Void) async throws -> TransferSummary {
             try await reporting(link.connection) {
                 let summary = try await transfer(report)

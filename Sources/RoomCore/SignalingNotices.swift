@@ -2,8 +2,6 @@ package import RoomValues
 
 /// Decides when a person is to hear about the connection to the room server: once for each outage, when an attempt has
 /// failed, and when the outage is over. A connection that is lost and back with the first attempt is no news.
-///
-/// Can transition: quiet → trying (an attempt runs) → told (it has failed) → quiet (connected, or ended).
 package struct SignalingNotices: Sendable, Equatable {
     /// The news.
     package enum Notice: Sendable, Equatable {
@@ -14,9 +12,12 @@ package struct SignalingNotices: Sendable, Equatable {
     }
 
     private enum State: Sendable {
+        /// Connected, or nothing was begun. Can transition to: trying.
         case quiet
+        /// The first attempt runs. Can transition to: reported, quiet.
         case trying
-        case told
+        /// An attempt has failed, and a notice says so. Can transition to: quiet.
+        case reported
     }
 
     private var state = State.quiet
@@ -30,16 +31,16 @@ package struct SignalingNotices: Sendable, Equatable {
             state = .trying
             return nil
         case (.trying, .disconnected(let cause)):
-            state = .told
+            state = .reported
             return .unreachable(cause)
-        case (.told, .connected):
+        case (.reported, .connected):
             state = .quiet
             return .back
         case (.quiet, .connected), (.trying, .connected), (_, .closed):
             state = .quiet
             return nil
-        case (.quiet, .connecting), (.quiet, .disconnected), (.trying, .connecting), (.told, .connecting),
-            (.told, .disconnected):
+        case (.quiet, .connecting), (.quiet, .disconnected), (.trying, .connecting), (.reported, .connecting),
+            (.reported, .disconnected):
             return nil
         }
     }

@@ -90,7 +90,8 @@ public struct SendReport: Sendable, Hashable {
 }
 
 extension SendReport: CustomStringConvertible {
-    /// One line that says who got the message, and who did not and why: `accepted for a, b; not for c (it has left)`.
+    /// The ids for which the message was accepted, and those for which it was not, with the reasons, in one line:
+    /// `accepted for a, b; not for c (it has left)`.
     public var description: String {
         let names = accepted.map(\.rawValue).joined(separator: ", ")
         let others = missed.map { "\($0.participant) (\($0.reason))" }.joined(separator: ", ")
