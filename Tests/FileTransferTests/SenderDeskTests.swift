@@ -224,8 +224,13 @@ private final class Meeting: Sendable {
 
     @Test func aLossThatNobodyComesBackFromEndsTheSender() async throws {
         let meeting = try Meeting(byteCount: 5_000_000)
-        let receiver = meeting.receiverComes { $0.cut(after: 3_000_000) }
-        let sending = try meeting.send { _ in false }
+        var sender: PipeConnection?
+        let receiver = meeting.receiverComes {
+            $0.cut(after: 3_000_000)
+            sender = $0
+        }
+        let lost = try #require(sender)
+        let sending = try meeting.send { $0 !== lost }
         #expect(await meeting.receive(over: receiver).value.failure != nil)
         #expect((await sending.value.failure as? TransferError)?.code == .interrupted)
     }

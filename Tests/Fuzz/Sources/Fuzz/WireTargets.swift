@@ -20,7 +20,8 @@ private func webSocket(_ bytes: UnsafeRawBufferPointer, from sender: FrameParser
         case .message(let message, let isText):
             require(!isText || String(validating: message, as: UTF8.self) != nil, "a text is valid UTF-8")
             require(message.count <= messageLimit, "no message is over the limit")
-        case .other: break
+        case .fragment: break
+        case .control(let payload, _): require(payload.count <= 125, "a control frame is short")
         case .close(let reason):
             require(event == whole.events.last, "nothing comes after a close frame")
             require(reason.reason.utf8.count <= 123, "a control frame is short")
@@ -33,18 +34,17 @@ private let messageLimit = 1000
 /// An event with a copy of its message.
 private enum Event: Equatable {
     case message([UInt8], isText: Bool)
+    case fragment
+    case control([UInt8], isPing: Bool)
     case close(CloseReason)
-    /// A ping, a pong or a fragment, as text.
-    case other(String)
 
     init(_ event: FrameParser.Event) {
         switch event {
         case .message(let message): self = .message(message.array(), isText: message.isText)
         case .close(let reason): self = .close(reason)
-        case .fragment: self = .other("fragment")
-        case .ping(let payload), .pong(let payload):
-            require(payload.count <= 125, "a control frame is short")
-            self = .other("\(event)")
+        case .fragment: self = .fragment
+        case .ping(let payload): self = .control(payload, isPing: true)
+        case .pong(let payload): self = .control(payload, isPing: false)
         }
     }
 }
