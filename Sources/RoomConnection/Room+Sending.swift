@@ -23,71 +23,56 @@ extension Room {
     /// Throws `.left`, `.peerNotFound`, `.messageTooLarge` (for every receiver), `.cancelled`, or the reason why the
     /// room could not be joined (`.refused`). When a message to everybody throws `.cancelled` or `.messageTooLarge`,
     /// the error's `report` says who got it, and who did not.
+    @inlinable
     @discardableResult
     public nonisolated(nonsending) func send(
         _ bytes: RawSpan, isText: Bool = false, to participant: (any ParticipantReference)? = nil,
         channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
-        let receiver = participant?.participantID
-        let mode = SendMode(isText: isText, channel: channel)
-        let progress = try begin(bytes, mode, receiver)
-        if case .done(let report) = progress { return report }
-        return try await finish(progress, bytes, mode, receiver)
+        try await pass(bytes, isText: isText, to: participant?.participantID, channel: channel)
     }
 
     /// Sends the elements of a span, as `send(_:isText:to:channel:)` sends bytes.
+    @inlinable
     @discardableResult
     public nonisolated(nonsending) func send(
         _ bytes: Span<UInt8>, isText: Bool = false, to participant: (any ParticipantReference)? = nil,
         channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
-        let receiver = participant?.participantID
-        let mode = SendMode(isText: isText, channel: channel)
-        let progress = try begin(bytes.bytes, mode, receiver)
-        if case .done(let report) = progress { return report }
-        return try await finish(progress, bytes.bytes, mode, receiver)
+        try await pass(bytes.bytes, isText: isText, to: participant?.participantID, channel: channel)
     }
 
     /// Sends the elements of an array, as `send(_:isText:to:channel:)` sends bytes. They are copied once, into the
     /// buffer of each receiver.
+    @inlinable
     @discardableResult
     public nonisolated(nonsending) func send(
         _ bytes: [UInt8], isText: Bool = false, to participant: (any ParticipantReference)? = nil,
         channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
-        let receiver = participant?.participantID
-        let mode = SendMode(isText: isText, channel: channel)
-        let progress = try begin(bytes.span.bytes, mode, receiver)
-        if case .done(let report) = progress { return report }
-        return try await finish(progress, bytes.span.bytes, mode, receiver)
+        try await pass(bytes.span.bytes, isText: isText, to: participant?.participantID, channel: channel)
     }
 
     /// Sends a payload, as `send(_:isText:to:channel:)` sends bytes.
+    @inlinable
     @discardableResult
     public nonisolated(nonsending) func send(
         _ payload: Payload, isText: Bool = false, to participant: (any ParticipantReference)? = nil,
         channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
-        let receiver = participant?.participantID
-        let mode = SendMode(isText: isText, channel: channel)
-        let progress = try payload.withBytes { bytes throws(RoomError) in try begin(bytes, mode, receiver) }
-        if case .done(let report) = progress { return report }
         // The storage is immutable and kept alive by `payload`; the pointer does not leave this call.
         let bytes = payload.withUnsafeBytes { $0 }
         defer { withExtendedLifetime(payload) {} }
-        return try await finish(progress, bytes.bytes, mode, receiver)
+        return try await pass(bytes.bytes, isText: isText, to: participant?.participantID, channel: channel)
     }
 
     /// Sends text, as `send(_:isText:to:channel:)` sends bytes.
+    @inlinable
     @discardableResult
     public nonisolated(nonsending) func send(
         _ text: String, to participant: (any ParticipantReference)? = nil, channel: RoomChannel = .reliable
     ) async throws(RoomError) -> SendReport {
-        let receiver = participant?.participantID
-        let mode = SendMode(isText: true, channel: channel)
-        let progress = try begin(text.utf8.span.bytes, mode, receiver)
-        if case .done(let report) = progress { return report }
-        return try await finish(progress, text.utf8.span.bytes, mode, receiver)
+        try await pass(text.utf8.span.bytes, isText: true, to: participant?.participantID, channel: channel)
     }
 
     // MARK: Without waiting
@@ -163,6 +148,18 @@ private enum SendProgress {
 }
 
 extension Room {
+    /// Sends to everybody or to one, as `send(_:isText:to:channel:)`. The functions in front of it are inlined into the
+    /// application, where the compiler knows the type of the receiver and nothing is boxed.
+    @usableFromInline
+    nonisolated(nonsending) func pass(
+        _ bytes: RawSpan, isText: Bool, to receiver: ParticipantID?, channel: RoomChannel
+    ) async throws(RoomError) -> SendReport {
+        let mode = SendMode(isText: isText, channel: channel)
+        let progress = try begin(bytes, mode, receiver)
+        if case .done(let report) = progress { return report }
+        return try await finish(progress, bytes, mode, receiver)
+    }
+
     /// Passes the message to all receivers that take it now.
     private func begin(
         _ bytes: RawSpan, _ mode: SendMode, _ participant: ParticipantID?
