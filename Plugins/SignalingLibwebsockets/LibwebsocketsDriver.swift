@@ -156,29 +156,28 @@
         /// The number of frames and bytes that one connection writes before others have their turn.
         private static let turn = (frames: 256, bytes: 256 << 10)
 
-        /// Writes everything that waits, at once. libwebsockets keeps what the socket does not accept, and reports when
-        /// it is written.
+        /// Writes everything that waits, at once: libwebsockets acts as if it had found that the socket can take more.
+        /// It calls `writeable`, unless it owes a pong. Then it sends that, and calls `writeable` in its next turn.
         func writeNow() {
             // Before the buffer is read: a later message requests another write.
             isWriteRequested.withLock { $0 = false }
             guard let wsi else { return }
-            // Only libwebsockets' callback can end the connection.
-            if !writeFrames(wsi) || isReadyToClose { lws_callback_on_writable(wsi) }
+            switch phase {
+            case .open, .closing: break
+            case .connecting, .ended: return
+            }
+            // libwebsockets keeps what the socket did not accept, and calls `writeable` when it is written.
+            if lws_partial_buffered(wsi) == 0 { CLibwebsockets_service_writable(wsi) }
         }
 
-        /// Continues writing. Returns the callback's result: -1 makes libwebsockets end the connection.
+        /// Writes what waits. Returns the callback's result: -1 makes libwebsockets end the connection.
         func writeable(_ wsi: OpaquePointer) -> Int32 {
             guard writeFrames(wsi) else { return -1 }
-            guard isReadyToClose, case .closing(let reason) = phase else { return 0 }
+            guard case .closing(let reason) = phase, sending == nil, connection.outbound.isEmpty else { return 0 }
             phase = .ended
             var bytes = Array(reason.payload.dropFirst(2))
             lws_close_reason(wsi, lws_close_status(UInt32(reason.code)), &bytes, bytes.count)
             return -1
-        }
-
-        private var isReadyToClose: Bool {
-            guard case .closing = phase else { return false }
-            return sending == nil && connection.outbound.isEmpty
         }
 
         /// Writes frames. Returns false when libwebsockets cannot write any longer.

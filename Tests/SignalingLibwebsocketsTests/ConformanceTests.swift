@@ -8,5 +8,8 @@
 
         @Test(arguments: SignalingConformance.clauses(of: subject))
         func keepsTheContract(_ clause: ConformanceClause) async throws { try await clause.run() }
+
+        @Test(arguments: SignalingConformance.adviceClauses(of: subject))
+        func keepsTheAdvice(_ clause: ConformanceClause) async throws { try await clause.run() }
     }
 #endif

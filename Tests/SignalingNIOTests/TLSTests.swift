@@ -12,6 +12,9 @@
         @Test(arguments: SignalingConformance.clauses(of: subject))
         func keepsTheContractOverTLS(_ clause: ConformanceClause) async throws { try await clause.run() }
 
+        @Test(arguments: SignalingConformance.adviceClauses(of: subject))
+        func keepsTheAdvice(_ clause: ConformanceClause) async throws { try await clause.run() }
+
         @Test(arguments: TLSRule.all + [TLSRule.addressesAreNoNames])
         func keeps(_ rule: TLSRule) async throws { try await rule.run { try NIOSignaling() } }
     }

@@ -92,6 +92,14 @@ static inline int CLibwebsockets_adopt(struct lws *wsi, int descriptor) {
     return own >= 0 && dup3(descriptor, own, O_CLOEXEC) == own;
 }
 
+/// Has libwebsockets do what it does when `poll` says that the socket can take more: it sends a control frame that it
+/// owes, or else calls LWS_CALLBACK_CLIENT_WRITEABLE. On the service's thread, outside of callbacks. Afterwards the
+/// connection may be gone.
+static inline void CLibwebsockets_service_writable(struct lws *wsi) {
+    struct lws_pollfd poll = {.fd = lws_get_socket_fd(wsi), .events = LWS_POLLOUT, .revents = LWS_POLLOUT};
+    (void)lws_service_fd(lws_get_context(wsi), &poll);
+}
+
 /// Turns off the proxies that the environment names; libwebsockets would use them by default.
 static inline void CLibwebsockets_no_proxies(struct lws_context_creation_info *info) {
     info->http_proxy_address = "";
