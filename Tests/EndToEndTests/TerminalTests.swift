@@ -214,20 +214,10 @@ private final class PseudoTerminal: Sendable {
     }
 
     @Test func eitherSideOfAConversationGivesATransferUp() async throws {
-        try await withProcesses { processes in
-            let server = try await processes.server()
-            let folder = processes.directory.appendingPathComponent("bob")
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-            let file = processes.directory.appendingPathComponent("large")
+        try await withConversations { alice, bob, directory, _ in
+            let file = directory.appendingPathComponent("large")
             try Data().write(to: file)
             #expect(truncate(file.path, 4_000_000_000) == 0)
-            let alice = try PseudoTerminal("$ROOM connect lobby --name alice --host-if-first --server \(server.url)")
-            defer { alice.stop() }
-            try await alice.wait(for: "You are in lobby")
-            let bob = try PseudoTerminal("$ROOM connect lobby --name bob --server \(server.url)", in: folder)
-            defer { bob.stop() }
-            try await alice.wait(for: "bob is connected")
-            try await bob.wait(for: "alice is connected")
             alice.type("/cancel bob\r")
             try await alice.wait(for: "Nothing is under way to or from bob.")
             alice.type("/send \(file.path)\r")
@@ -247,10 +237,6 @@ private final class PseudoTerminal: Sendable {
             try await alice.wait(for: "bob does not get it: bob has ended the transfer")
             bob.type("/cancel alice\r")
             try await bob.wait(for: "Nothing is under way to or from alice.")
-            for terminal in [alice, bob] {
-                terminal.type("/quit\r")
-                #expect(await terminal.status() == 0)
-            }
         }
     }
 
