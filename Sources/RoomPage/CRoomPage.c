@@ -8,11 +8,20 @@
 static const uint8_t page_index_html[] = {
 #embed "Page/index.html"
 };
+static const uint8_t page_conversation_js[] = {
+#embed "Page/conversation.js"
+};
 static const uint8_t page_dom_js[] = {
 #embed "Page/dom.js"
 };
+static const uint8_t page_entrance_js[] = {
+#embed "Page/entrance.js"
+};
 static const uint8_t page_icon_svg[] = {
 #embed "Page/icon.svg"
+};
+static const uint8_t page_invitation_js[] = {
+#embed "Page/invitation.js"
 };
 static const uint8_t page_page_css[] = {
 #embed "Page/page.css"
@@ -20,8 +29,14 @@ static const uint8_t page_page_css[] = {
 static const uint8_t page_page_js[] = {
 #embed "Page/page.js"
 };
+static const uint8_t page_people_view_js[] = {
+#embed "Page/people-view.js"
+};
 static const uint8_t page_qr_code_js[] = {
 #embed "Page/qr-code.js"
+};
+static const uint8_t page_server_view_js[] = {
+#embed "Page/server-view.js"
 };
 static const uint8_t page_sha256_js[] = {
 #embed "Page/sha256.js"
@@ -352,11 +367,16 @@ static const uint8_t client_waiting_js[] = {
 
 static const struct CRoomPage_file files[] = {
     FILE("page/index.html", page_index_html),
+    FILE("page/conversation.js", page_conversation_js),
     FILE("page/dom.js", page_dom_js),
+    FILE("page/entrance.js", page_entrance_js),
     FILE("page/icon.svg", page_icon_svg),
+    FILE("page/invitation.js", page_invitation_js),
     FILE("page/page.css", page_page_css),
     FILE("page/page.js", page_page_js),
+    FILE("page/people-view.js", page_people_view_js),
     FILE("page/qr-code.js", page_qr_code_js),
+    FILE("page/server-view.js", page_server_view_js),
     FILE("page/sha256.js", page_sha256_js),
     FILE("page/text.js", page_text_js),
     FILE("page/timeline.js", page_timeline_js),

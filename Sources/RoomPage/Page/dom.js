@@ -1,4 +1,5 @@
 /** Small helpers for the elements of the page. Text is always text, never markup. */
+import { hue, initial } from "./text.js";
 
 /** @type {(id: string) => any} */
 export const byID = (id) => document.getElementById(id);
@@ -55,6 +56,16 @@ export function arrange(parent, nodes) {
         if (parent.childNodes[index] !== node) parent.insertBefore(node, parent.childNodes[index] || null);
     });
     while (parent.childNodes.length > nodes.length) /** @type {ChildNode} */ (parent.lastChild).remove();
+}
+
+/**
+ * A picture of a person.
+ * @param {string} name
+ */
+export function avatar(name) {
+    const made = element("span", { className: "avatar", "aria-hidden": "true" }, initial(name));
+    made.style.setProperty("--hue", hue(name));
+    return made;
 }
 
 /**
