@@ -89,6 +89,9 @@ static const uint8_t client_bulk_pace_js[] = {
 static const uint8_t client_bytes_js[] = {
 #embed "Client/bytes.js"
 };
+static const uint8_t client_candidate_round_js[] = {
+#embed "Client/candidate-round.js"
+};
 static const uint8_t client_clock_js[] = {
 #embed "Client/clock.js"
 };
@@ -116,6 +119,12 @@ static const uint8_t client_delivery_outbox_js[] = {
 static const uint8_t client_delivery_protocol_js[] = {
 #embed "Client/delivery-protocol.js"
 };
+static const uint8_t client_delivery_types_js[] = {
+#embed "Client/delivery-types.js"
+};
+static const uint8_t client_delivery_verdict_js[] = {
+#embed "Client/delivery-verdict.js"
+};
 static const uint8_t client_early_candidates_js[] = {
 #embed "Client/early-candidates.js"
 };
@@ -130,6 +139,9 @@ static const uint8_t client_exchange_record_js[] = {
 };
 static const uint8_t client_file_streams_js[] = {
 #embed "Client/file-streams.js"
+};
+static const uint8_t client_frame_sending_js[] = {
+#embed "Client/frame-sending.js"
 };
 static const uint8_t client_held_messages_js[] = {
 #embed "Client/held-messages.js"
@@ -260,6 +272,9 @@ static const uint8_t client_recovery_record_js[] = {
 static const uint8_t client_recovery_state_js[] = {
 #embed "Client/recovery-state.js"
 };
+static const uint8_t client_recovery_steps_js[] = {
+#embed "Client/recovery-steps.js"
+};
 static const uint8_t client_refusals_js[] = {
 #embed "Client/refusals.js"
 };
@@ -290,6 +305,9 @@ static const uint8_t client_room_events_js[] = {
 static const uint8_t client_room_exchange_js[] = {
 #embed "Client/room-exchange.js"
 };
+static const uint8_t client_room_machine_interface_js[] = {
+#embed "Client/room-machine-interface.js"
+};
 static const uint8_t client_room_machine_js[] = {
 #embed "Client/room-machine.js"
 };
@@ -316,6 +334,12 @@ static const uint8_t client_send_buffer_js[] = {
 };
 static const uint8_t client_send_report_js[] = {
 #embed "Client/send-report.js"
+};
+static const uint8_t client_shared_outbox_js[] = {
+#embed "Client/shared-outbox.js"
+};
+static const uint8_t client_signaling_attempts_js[] = {
+#embed "Client/signaling-attempts.js"
 };
 static const uint8_t client_signaling_credential_js[] = {
 #embed "Client/signaling-credential.js"
@@ -349,6 +373,9 @@ static const uint8_t client_stuck_data_js[] = {
 };
 static const uint8_t client_time_js[] = {
 #embed "Client/time.js"
+};
+static const uint8_t client_timers_js[] = {
+#embed "Client/timers.js"
 };
 static const uint8_t client_topic_windows_js[] = {
 #embed "Client/topic-windows.js"
@@ -394,6 +421,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/browser-signaling.js", client_browser_signaling_js),
     FILE("client/bulk-pace.js", client_bulk_pace_js),
     FILE("client/bytes.js", client_bytes_js),
+    FILE("client/candidate-round.js", client_candidate_round_js),
     FILE("client/clock.js", client_clock_js),
     FILE("client/configuration.js", client_configuration_js),
     FILE("client/delivery-channel.js", client_delivery_channel_js),
@@ -403,11 +431,14 @@ static const struct CRoomPage_file files[] = {
     FILE("client/delivery-memory.js", client_delivery_memory_js),
     FILE("client/delivery-outbox.js", client_delivery_outbox_js),
     FILE("client/delivery-protocol.js", client_delivery_protocol_js),
+    FILE("client/delivery-types.js", client_delivery_types_js),
+    FILE("client/delivery-verdict.js", client_delivery_verdict_js),
     FILE("client/early-candidates.js", client_early_candidates_js),
     FILE("client/errors.js", client_errors_js),
     FILE("client/exchange-message.js", client_exchange_message_js),
     FILE("client/exchange-record.js", client_exchange_record_js),
     FILE("client/file-streams.js", client_file_streams_js),
+    FILE("client/frame-sending.js", client_frame_sending_js),
     FILE("client/held-messages.js", client_held_messages_js),
     FILE("client/ice-server-machine.js", client_ice_server_machine_js),
     FILE("client/ice-server-selection.js", client_ice_server_selection_js),
@@ -451,6 +482,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/recovery-policy.js", client_recovery_policy_js),
     FILE("client/recovery-record.js", client_recovery_record_js),
     FILE("client/recovery-state.js", client_recovery_state_js),
+    FILE("client/recovery-steps.js", client_recovery_steps_js),
     FILE("client/refusals.js", client_refusals_js),
     FILE("client/relay-renewal.js", client_relay_renewal_js),
     FILE("client/reopening-backoff.js", client_reopening_backoff_js),
@@ -461,6 +493,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/room-connection.js", client_room_connection_js),
     FILE("client/room-events.js", client_room_events_js),
     FILE("client/room-exchange.js", client_room_exchange_js),
+    FILE("client/room-machine-interface.js", client_room_machine_interface_js),
     FILE("client/room-machine.js", client_room_machine_js),
     FILE("client/room-message.js", client_room_message_js),
     FILE("client/room-roster.js", client_room_roster_js),
@@ -470,6 +503,8 @@ static const struct CRoomPage_file files[] = {
     FILE("client/room.js", client_room_js),
     FILE("client/send-buffer.js", client_send_buffer_js),
     FILE("client/send-report.js", client_send_report_js),
+    FILE("client/shared-outbox.js", client_shared_outbox_js),
+    FILE("client/signaling-attempts.js", client_signaling_attempts_js),
     FILE("client/signaling-credential.js", client_signaling_credential_js),
     FILE("client/signaling-machine.js", client_signaling_machine_js),
     FILE("client/signaling-reaction.js", client_signaling_reaction_js),
@@ -481,6 +516,7 @@ static const struct CRoomPage_file files[] = {
     FILE("client/stream-record.js", client_stream_record_js),
     FILE("client/stuck-data.js", client_stuck_data_js),
     FILE("client/time.js", client_time_js),
+    FILE("client/timers.js", client_timers_js),
     FILE("client/topic-windows.js", client_topic_windows_js),
     FILE("client/topic.js", client_topic_js),
     FILE("client/values.js", client_values_js),

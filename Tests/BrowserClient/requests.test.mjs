@@ -175,7 +175,7 @@ test("a caller that does not keep to the limit is told that the participant is b
     await world.time.run(1);
     const { exchange } = world.pairs[1];
     const sent = [];
-    world.pairs[1].sendExchange = (head, body) => (sent.push(body), { type: "accepted" });
+    world.pairs[1].outbox.sendExchange = (head, body) => (sent.push(body), { type: "accepted" });
     for (let id = 1; id <= 70; id += 1) {
         exchange.received(Uint8Array.of(0x10, 0, 0, 0, 0, 0, 0, 0, id, 0, 0, 0, 0, 0, 1, 0x6d), "reliable");
     }

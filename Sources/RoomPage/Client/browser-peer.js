@@ -1,45 +1,25 @@
 //# allFunctionsCalledOnLoad
+import { CandidateRound, lineOf } from "./candidate-round.js";
+import { browserServers } from "./ice-server-selection.js";
 import { PathSamples } from "./path-samples.js";
 import { PathWatch } from "./path-watch.js";
 import { PeerChannels, parametersOf } from "./peer-channels.js";
 import { diagnose } from "./peer-diagnosis.js";
-import { peerFailure } from "./peer-failure.js";
+import { failureOf, peerFailure } from "./peer-failure.js";
 import { equal } from "./values.js";
 
-/** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
-/** @typedef {import("./peer-types.js").BrowserPeerOptions} BrowserPeerOptions */
-/** @typedef {import("./peer-types.js").ICEServer} ICEServer */
-/** @typedef {import("./peer-types.js").PeerCommand} PeerCommand */
 /** @typedef {import("./peer-types.js").PeerFact} PeerFact */
-/** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
 /** @typedef {import("./peer-types.js").PeerPath} PeerPath */
 
 /** The largest message that this side takes and sends (RFC 8841 §6). */
-const maximumMessageSize = 262_144;
+const messageLimit = 262_144;
 /** How long a connection that has failed here stays open: until the other side has heard by signaling of a new one. */
 const lingering = 3;
 /** How long Firefox may look for the first path until it is to look anew. */
 const checking = 3;
 /** The cause of an SCTP abort when the other side has closed its connection (RFC 9260 §3.3.10.12). */
 const userInitiatedAbort = 12;
-const encoder = new TextEncoder();
 const isFirefox = / Gecko\//.test(globalThis.navigator?.userAgent ?? "");
-
-/**
- * Returns the value of the first line of a description that begins so.
- * @param {string | undefined} sdp @param {string} name
- */
-const line = (sdp, name) => sdp?.split(`\r\na=${name}:`)[1]?.split("\r\n")[0];
-
-/**
- * @param {any} error
- * @param {boolean} isRemote it is about the other side's description
- */
-const failureOf = (error, isRemote = false) => {
-    const isLate = error?.name == "InvalidStateError";
-    const code = isLate ? "invalidState" : isRemote ? "protocolViolation" : "invalidArgument";
-    return peerFailure(String(error?.message ?? error), code, isRemote && !isLate);
-};
 
 /**
  * One peer connection of a browser: performs what the machine of its peer decides, reports facts to it, and hands
@@ -71,27 +51,11 @@ export class BrowserPeer {
     #samples = new PathSamples();
     /** @type {PeerPath | undefined} */
     #path;
-    /**
-     * The generation of the local candidates.
-     * @type {string | undefined}
-     */
-    #fragment;
-    /**
-     * The generation whose candidates are complete.
-     * @type {string | undefined}
-     */
-    #completed;
-    /**
-     * The candidates of the latest round, for a diagnosis.
-     * @type {{ local: string[], remote: string[] }}
-     */
-    #candidates = { local: [], remote: [] };
-    #isRemoteComplete = false;
+    #round = new CandidateRound();
     /** @type {number | undefined} */
     #lastEvidence;
-    #counts = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
 
-    /** @param {BrowserPeerOptions} options */
+    /** @param {import("./peer-types.js").BrowserPeerOptions} options */
     constructor(options) {
         this.#options = options;
         const create = options.create ?? ((configuration) => new RTCPeerConnection(configuration));
@@ -115,7 +79,10 @@ export class BrowserPeer {
     #open(connection) {
         this.#connection = connection;
         connection.oniceconnectionstatechange = connection.onconnectionstatechange = () => this.#stateChanged();
-        connection.onicecandidate = ({ candidate }) => this.#candidateFound(candidate);
+        connection.onicecandidate = ({ candidate }) => {
+            const fact = this.#round.found(candidate);
+            if (fact) this.#report(fact);
+        };
         connection.ondatachannel = ({ channel }) => this.#channels.adopt(channel);
     }
 
@@ -129,7 +96,7 @@ export class BrowserPeer {
 
     /**
      * Performs a command of the machine, except `create`.
-     * @param {PeerCommand} command
+     * @param {import("./peer-types.js").PeerCommand} command
      */
     perform(command) {
         const connection = this.#connection;
@@ -141,18 +108,10 @@ export class BrowserPeer {
                 this.#setServers(command.iceServers);
                 return this.#describe(connection, () => connection.createOffer({ iceRestart: true }));
             case "setRemoteDescription": return this.#setRemoteDescription(connection, command.value);
-            case "addRemoteCandidate": {
-                const { text, mediaID, mediaLineIndex, usernameFragment } = command.value;
-                if (text && this.#candidates.remote.length < 256) this.#candidates.remote.push(text);
-                if (!text) this.#isRemoteComplete = true;
+            case "addRemoteCandidate":
                 // One that cannot be used is ignored.
-                connection.addIceCandidate({
-                    candidate: text, usernameFragment,
-                    // One of them is required.
-                    sdpMid: mediaID, sdpMLineIndex: mediaLineIndex ?? (mediaID == null ? 0 : undefined),
-                }).catch(() => {});
+                connection.addIceCandidate(this.#round.foundByPeer(command.value)).catch(() => {});
                 break;
-            }
             case "updateICEServers": return this.#setServers(command.value);
             case "probe": return this.#watch?.probe();
             case "diagnose":
@@ -164,13 +123,10 @@ export class BrowserPeer {
 
     /**
      * New servers are used by the next round.
-     * @param {ICEServer[]} servers
+     * @param {import("./peer-types.js").ICEServer[]} servers
      */
     #setServers(servers) {
-        this.configuration.iceServers = servers.map(({ urls, username, credential }) => ({
-            // `RTCPeerConnection` takes no query behind `stun:`.
-            urls: urls.map((url) => /^stuns?:/i.test(url) ? url.replace(/\?.*/, "") : url), username, credential,
-        }));
+        this.configuration.iceServers = browserServers(servers);
         try {
             this.#connection?.setConfiguration(this.configuration);
         } catch {
@@ -186,8 +142,7 @@ export class BrowserPeer {
         try {
             const { type, sdp: text = "" } = await make();
             if (connection !== this.#connection) return;
-            this.#fragment = line(text, "ice-ufrag");
-            this.#candidates.local = [];
+            this.#round.described(text);
             const applied = connection.setLocalDescription({ type, sdp: text });
             this.#report({ type: "localDescription", value: { kind: type == "offer" ? "offer" : "answer", text } });
             await applied;
@@ -198,8 +153,7 @@ export class BrowserPeer {
 
     /** @param {RTCPeerConnection} connection @param {import("./peer-types.js").SessionDescription} description */
     async #setRemoteDescription(connection, { kind, text }) {
-        this.#candidates.remote = text.split("\r\na=").filter((line) => line.startsWith("candidate:"));
-        this.#isRemoteComplete = false;
+        this.#round.describedByPeer(text);
         try {
             await connection.setRemoteDescription({ type: kind, sdp: text });
         } catch (error) {
@@ -217,26 +171,6 @@ export class BrowserPeer {
     }
 
     get #isFailureFinal() { return this.#options.isFailureFinal ?? isFirefox; }
-
-    /** @param {RTCIceCandidate | null} candidate */
-    #candidateFound(candidate) {
-        // Browsers tell the end of a generation by an empty candidate, by none, or by both.
-        if (!candidate?.candidate) {
-            const fragment = candidate?.usernameFragment ?? this.#fragment;
-            if (fragment === undefined || fragment === this.#completed) return;
-            this.#completed = fragment;
-            return this.#report({ type: "endOfLocalCandidates", usernameFragment: fragment });
-        }
-        const { candidate: text, sdpMid, sdpMLineIndex, usernameFragment } = candidate;
-        this.#candidates.local.push(text);
-        this.#report({
-            type: "localCandidate",
-            value: {
-                text, mediaID: sdpMid ?? undefined, mediaLineIndex: sdpMLineIndex ?? undefined,
-                usernameFragment: usernameFragment ?? / ufrag (\S+)/.exec(text)?.[1] ?? this.#fragment,
-            },
-        });
-    }
 
     // States
 
@@ -275,16 +209,12 @@ export class BrowserPeer {
         const { delivery, now, schedule, canSignal } = this.#options;
         this.#watch = new PathWatch({
             now, schedule, canSignal, streams: delivery.streams, samples: this.#samples,
+            connection: this.#connection, pathChanged: () => this.#look(),
+            associationClosed: () => this.#associationClosed(),
             probe: () => this.#channels.probe(), look: (isBaseline) => this.#look(true, isBaseline),
             report: (value) => this.#report({ type: "liveness", value }),
             stuck: () => this.#end(peerFailure("the path is back, and its channels do not carry data", "timedOut")),
         });
-        const sctp = this.#connection?.sctp;
-        if (sctp) {
-            sctp.onstatechange = () => sctp.state == "closed" && this.#associationClosed();
-            const ice = /** @type {any} */ (sctp.transport)?.iceTransport;
-            if (ice) ice.onselectedcandidatepairchange = () => this.#look();
-        }
         delivery.connected();
     }
 
@@ -292,7 +222,7 @@ export class BrowserPeer {
 
     /**
      * Opens a channel; `channelOpened` of the delivery follows.
-     * @param {ChannelParameters} parameters
+     * @param {import("./delivery-channel.js").ChannelParameters} parameters
      */
     openChannel(parameters) {
         if (!this.#connection) throw new Error("the connection has ended");
@@ -328,7 +258,7 @@ export class BrowserPeer {
      * Firefox itself gives a connection up some seconds after an ICE restart that finds no path.
      */
     #associationClosed() {
-        const isSearching = this.#isFailureFinal && this.#path?.usernameFragment !== this.#fragment;
+        const isSearching = this.#isFailureFinal && this.#path?.usernameFragment !== this.#round.fragment;
         const isFailure = this.#isLost || this.#watch?.isSuspect || isSearching;
         this.#end(isFailure ? peerFailure("the path has failed", "timedOut") : undefined);
     }
@@ -340,17 +270,14 @@ export class BrowserPeer {
         this.#end(isOrderly ? undefined : peerFailure(`the channels have failed: ${error.message}`, "closed"));
     }
 
-    /** @param {RTCDataChannel} channel @param {string | ArrayBuffer} data */
+    /** @param {RTCDataChannel} channel @param {string | Uint8Array} data */
     #received(channel, data) {
         const { delivery, now } = this.#options;
-        this.#counts.messagesReceived += 1;
-        const bytes = typeof data == "string" ? data : new Uint8Array(data);
-        this.#counts.bytesReceived += bytes.length;
         this.#lastEvidence = now();
         this.#watch?.heard();
         // Of numbered channels only the newest is read: what comes on an older one comes again.
         const isNewest = this.#channels.inUse(channel.label) === channel;
-        if (this.#connection && (isNewest || !channel.protocol)) delivery.received(channel.label, bytes);
+        if (this.#connection && (isNewest || !channel.protocol)) delivery.received(channel.label, data);
     }
 
     // The link of the delivery
@@ -360,21 +287,9 @@ export class BrowserPeer {
      * @param {string} label @param {Uint8Array | string} data
      */
     send(label, data) {
-        const channel = this.#channels.inUse(label);
-        if (!channel) return "closed";
-        // Of its end the delivery is told by the event, which follows.
-        if (channel.readyState != "open") return "wouldBlock";
-        const length = typeof data == "string" ? encoder.encode(data).length : data.length;
-        if (length > this.maximumMessageSize()) return "messageTooLarge";
-        try {
-            channel.send(/** @type {any} */ (data));
-        } catch (error) {
-            return /** @type {any} */ (error)?.name == "OperationError" ? "wouldBlock" : "closed";
-        }
-        this.#counts.messagesSent += 1;
-        this.#counts.bytesSent += length;
-        this.#watch?.sent();
-        return undefined;
+        const refusal = this.#channels.send(label, data, this.maximumMessageSize());
+        if (!refusal) this.#watch?.sent();
+        return refusal;
     }
 
     /**
@@ -384,9 +299,7 @@ export class BrowserPeer {
     bufferedAmount(label) { return this.#channels.inUse(label)?.bufferedAmount ?? 0; }
 
     /** The largest message that the other side accepts. A description without one means 64 KiB (RFC 8841 §6). */
-    maximumMessageSize() {
-        return Math.min(this.#connection?.sctp?.maxMessageSize ?? 65_536, maximumMessageSize);
-    }
+    maximumMessageSize() { return Math.min(this.#connection?.sctp?.maxMessageSize ?? 65_536, messageLimit); }
 
     /**
      * Closes the channel in use.
@@ -404,10 +317,9 @@ export class BrowserPeer {
     async #look(isSample = false, isBaseline = false) {
         const connection = this.#connection;
         if (!connection) return;
-        /** @type {Map<string, any> | undefined} */
-        const report = await connection.getStats().catch(() => /** @type {any} */ (undefined));
+        const report = await connection.getStats().catch(() => undefined);
         if (!report || connection !== this.#connection) return;
-        const { hasHeard, path } = this.#samples.take(report);
+        const { hasHeard, path } = this.#samples.take(/** @type {any} */ (report));
         if (path) this.#found(path);
         if (isBaseline || !(hasHeard || isSample)) return;
         if (!hasHeard) return this.#watch?.heardNothing();
@@ -417,7 +329,7 @@ export class BrowserPeer {
 
     /** @param {PeerPath} path */
     #found(path) {
-        if (path.usernameFragment === this.#fragment) this.#watch?.pathFound();
+        if (path.usernameFragment === this.#round.fragment) this.#watch?.pathFound();
         if (equal(path, this.#path)) return;
         this.#path = path;
         this.#report({ type: "checked" });
@@ -426,31 +338,20 @@ export class BrowserPeer {
 
     /** Why the connection is not up, or carries no data; undefined: it is not known. */
     get #stall() {
-        const { local, remote } = this.#candidates;
-        const connection = this.#connection;
-        return diagnose({
-            local, remote,
-            isLocalComplete: this.#completed === this.#fragment,
-            isRemoteComplete: this.#isRemoteComplete,
-            isAnswered: connection?.signalingState == "stable" && connection.remoteDescription != null,
-            isRelayOnly: this.#options.icePolicy == "relay",
-            hasPath: ["connected", "completed"].includes(connection?.iceConnectionState ?? ""),
-            isEncrypted: connection?.sctp?.transport?.state == "connected" || this.#hasOpened,
-            hasChannels: this.#hasOpened,
-            isReady: this.#options.delivery.isReady,
-        });
+        const { icePolicy, delivery } = this.#options;
+        return diagnose(this.#connection, this.#round, icePolicy == "relay", this.#hasOpened, delivery.isReady);
     }
 
     /** Counters for display. */
     get statistics() {
         this.#look();
-        return { ...this.#counts, roundTrip: this.#samples.roundTrip, lastEvidence: this.#lastEvidence };
+        return { ...this.#channels.counts, roundTrip: this.#samples.roundTrip, lastEvidence: this.#lastEvidence };
     }
 
     /** The fingerprints of the certificates of both sides, `sha-256 AB:CD:…`, when the connection was up. */
     get fingerprints() {
-        const local = line(this.#connection?.localDescription?.sdp, "fingerprint");
-        const remote = line(this.#connection?.remoteDescription?.sdp, "fingerprint");
+        const local = lineOf(this.#connection?.localDescription?.sdp, "fingerprint");
+        const remote = lineOf(this.#connection?.remoteDescription?.sdp, "fingerprint");
         return local && remote && this.#hasOpened ? { local, remote } : undefined;
     }
 
@@ -464,7 +365,7 @@ export class BrowserPeer {
 
     /**
      * The connection has ended. Without a failure: the other side has closed it.
-     * @param {PeerFailure} [value]
+     * @param {import("./peer-types.js").PeerFailure} [value]
      */
     #end(value) {
         if (!this.#connection) return;
@@ -489,12 +390,6 @@ export class BrowserPeer {
         this.#watch = undefined;
         connection.oniceconnectionstatechange = connection.onconnectionstatechange = null;
         connection.onicecandidate = connection.ondatachannel = null;
-        const { sctp } = connection;
-        if (sctp) {
-            sctp.onstatechange = null;
-            const ice = /** @type {any} */ (sctp.transport)?.iceTransport;
-            if (ice) ice.onselectedcandidatepairchange = null;
-        }
         this.#channels.release();
         if (after) this.#options.schedule(after, () => connection.close());
         else connection.close();

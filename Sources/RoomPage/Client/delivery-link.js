@@ -4,38 +4,16 @@ import { AcknowledgementWatches } from "./acknowledgement-watches.js";
 import { writeU32 } from "./bytes.js";
 import { channelsAt, isNumbered, keepsNothing } from "./delivery-channel.js";
 import { DeliveryChannels } from "./delivery-channels.js";
-import { dataHeaderLength, decodeFrame, maximumBulkMessageLength } from "./delivery-protocol.js";
+import { decodeFrame, encodeAck, maximumBulkMessageLength } from "./delivery-protocol.js";
+import { verdictOf, verdicts } from "./delivery-verdict.js";
 import { PlainProgress } from "./plain-progress.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
-/** @typedef {import("./delivery-channel.js").Level} Level */
-/** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
 /** @typedef {import("./delivery-channels.js").ChannelID} ChannelID */
 /** @typedef {import("./delivery-outbox.js").DeliveryOutbox} DeliveryOutbox */
-/** @typedef {import("./delivery-outbox.js").PeerStatus} PeerStatus */
-/** @typedef {import("./delivery-protocol.js").Hint} Hint */
-/** @typedef {import("./delivery-protocol.js").ResumeFrame} ResumeFrame */
+/** @typedef {import("./delivery-types.js").Action} Action */
+/** @typedef {import("./delivery-types.js").Verdict} Verdict */
 /** @typedef {import("./numbered-stream.js").NumberedStreams} NumberedStreams */
-/**
- * @typedef {{ type: "acknowledgement", value: Channel } | { type: "watch" } | { type: "reopening", value: Channel }}
- *   TimerID
- * @typedef {{ type: "openChannel", value: Channel } | { type: "beginSending" } | { type: "suspendSending" }
- *   | { type: "sendResume", value0: ResumeFrame, value1: ChannelID } | { type: "drain", value: Channel }
- *   | { type: "scheduleTimer", value: TimerID, after: number } | { type: "cancelTimer", value: TimerID }} Action
- * @typedef {{ type: "deliver", value: Channel, isText: boolean, offset: number }
- *   | { type: "deliverAssembled", isText: boolean } | { type: "exchange", value: Channel, offset: number }
- *   | { type: "exchangeAssembled", value: Channel } | { type: "absorbed" } | { type: "hint", value: Hint }
- *   | { type: "resumed" } | { type: "ignored" } | { type: "violation" }} Verdict
- *   The use of a message of the transport.
- * @typedef {{ type: "wait" } | { type: "drop" } | { type: "close", value?: ChannelID }} Refusal
- *   The answer to a channel that did not take a frame.
- */
-
-/** @type {Record<"absorbed" | "resumed" | "ignored" | "violation", Verdict>} */
-const verdicts = {
-    absorbed: { type: "absorbed" }, resumed: { type: "resumed" }, ignored: { type: "ignored" },
-    violation: { type: "violation" },
-};
 
 /** @type {Channel[]} */
 const watchedChannels = ["reliable", "unordered", "bulk"];
@@ -61,7 +39,7 @@ export class DeliveryLink {
 
     /**
      * @param {NumberedStreams} streams from the memory of earlier ones
-     * @param {Level} level the protocols that both sides speak
+     * @param {import("./delivery-channel.js").Level} level the protocols that both sides speak
      * @param {number} messageLimit bytes of one message that this side accepts
      * @param {number} [patience] how long data may go unacknowledged until it is told
      */
@@ -76,7 +54,6 @@ export class DeliveryLink {
 
     /** The numbers of the reliable stream. */
     get machine() { return this.streams.stream("reliable").machine; }
-
     /** The channel of the reliable stream can carry data, both ways. */
     get isReady() { return this.#channels.isOpen("reliable"); }
 
@@ -117,16 +94,18 @@ export class DeliveryLink {
 
     /**
      * The connection has refused to open a channel.
-     * @param {Channel} channel @param {number} now
-     * @returns {Action[]}
+     * @param {Channel} channel @param {number} now @returns {Action[]}
      */
     openingFailed(channel, now) {
         const after = this.#channels.reopenDelay(channel, now);
-        if (after == undefined) return [];
-        return [{ type: "scheduleTimer", value: { type: "reopening", value: channel }, after }];
+        return after == undefined ? []
+            : [{ type: "scheduleTimer", value: { type: "reopening", value: channel }, after }];
     }
 
-    /** @param {ChannelID} id @param {ChannelParameters} parameters @returns {Action[]} */
+    /**
+     * @param {ChannelID} id @param {import("./delivery-channel.js").ChannelParameters} parameters
+     * @returns {Action[]}
+     */
     channelOpened(id, parameters) {
         const channel = this.#isAttached ? this.#channels.opened(id, parameters) : undefined;
         return channel ? this.#begin(channel, id) : [];
@@ -153,12 +132,9 @@ export class DeliveryLink {
     channelClosed(id, now) {
         const closing = this.#channels.closed(id, now);
         switch (closing.type) {
-            case "ignored":
-                return [];
-            case "replaced":
-                return this.#begin(closing.value, closing.by);
-            case "left":
-                return this.#lost(closing.value);
+            case "ignored": return [];
+            case "replaced": return this.#begin(closing.value, closing.by);
+            case "left": return this.#lost(closing.value);
             case "reopen": {
                 const { value, after } = closing;
                 return [...this.#lost(value), { type: "scheduleTimer", value: { type: "reopening", value }, after }];
@@ -175,8 +151,7 @@ export class DeliveryLink {
 
     /**
      * It is time to open a channel again.
-     * @param {Channel} channel
-     * @returns {Action[]}
+     * @param {Channel} channel @returns {Action[]}
      */
     reopeningTimerFired(channel) {
         const isMissing = this.#isAttached && this.#channels.id(channel) == undefined;
@@ -229,7 +204,7 @@ export class DeliveryLink {
     /**
      * The channel has refused the frame `sequence`.
      * @param {number} sequence @param {string} code @param {Channel} channel
-     * @returns {Refusal}
+     * @returns {import("./delivery-types.js").Refusal}
      */
     frameRefused(sequence, code, channel) {
         if (code == "wouldBlock") {
@@ -263,8 +238,7 @@ export class DeliveryLink {
     /**
      * A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as the
      * verdict says.
-     * @param {Uint8Array} bytes @param {boolean} isText @param {Channel} channel
-     * @returns {Verdict}
+     * @param {Uint8Array} bytes @param {boolean} isText @param {Channel} channel @returns {Verdict}
      */
     received(bytes, isText, channel) {
         if (this.#expectsFirstMessage) {
@@ -278,8 +252,7 @@ export class DeliveryLink {
 
     /**
      * A frame of a numbered stream.
-     * @param {Uint8Array} bytes @param {Channel} channel
-     * @returns {Verdict}
+     * @param {Uint8Array} bytes @param {Channel} channel @returns {Verdict}
      */
     receivedFrame(bytes, channel) {
         const frame = decodeFrame(bytes);
@@ -291,28 +264,8 @@ export class DeliveryLink {
             return { type: "hint", value: frame.value };
         }
         const limit = channel == "bulk" ? maximumBulkMessageLength : this.#messageLimit;
-        const arrival = this.streams.stream(channel).received(frame, bytes, limit);
-        switch (arrival.type) {
-            case "whole":
-                if (arrival.value == "exchange") {
-                    return { type: "exchange", value: channel, offset: dataHeaderLength };
-                }
-                if (channel != "reliable") return verdicts.absorbed;
-                return {
-                    type: "deliver", value: channel, isText: arrival.value == "text",
-                    offset: dataHeaderLength,
-                };
-            case "assembled":
-                if (arrival.value == "exchange") return { type: "exchangeAssembled", value: channel };
-                if (channel == "reliable") return { type: "deliverAssembled", isText: arrival.value == "text" };
-                // Only the reliable channel carries messages of the application as they are.
-                this.takeAssembled(channel);
-                return verdicts.absorbed;
-            case "acknowledged":
-                return verdicts.ignored;
-            default:
-                return verdicts[arrival.type];
-        }
+        const stream = this.streams.stream(channel);
+        return verdictOf(stream.received(frame, bytes, limit), stream, channel);
     }
 
     /**
@@ -324,7 +277,7 @@ export class DeliveryLink {
     /**
      * The participant's status has changed: while it recovers, the next message is news. Returns how many messages were
      * given up meanwhile, once it is connected again.
-     * @param {PeerStatus} status @param {DeliveryOutbox} outbox
+     * @param {import("./delivery-outbox.js").PeerStatus} status @param {DeliveryOutbox} outbox
      */
     statusChanged(status, outbox) {
         outbox.statusChanged(status);
@@ -370,10 +323,7 @@ export class DeliveryLink {
         const ack = this.streams.stream(channel).machine.ackToSend;
         const id = this.#channels.writable(channel);
         if (ack == undefined || id == undefined) return undefined;
-        const bytes = new Uint8Array(5);
-        bytes[0] = 5;
-        writeU32(bytes, 1, ack);
-        return { bytes, id };
+        return { bytes: encodeAck(ack), id };
     }
 
     /** @param {Channel} channel */
@@ -398,31 +348,30 @@ export class DeliveryLink {
     watch(channel, buffered) {
         // Nobody waits for lossy messages.
         if (this.#watches.isRunning || keepsNothing(channel)) return undefined;
-        return this.#watches.begin(this.#allAcknowledged(buffered));
+        return this.#watches.begin(this.#acknowledged(buffered));
     }
 
     /**
      * The watch's timer has fired. See `AcknowledgementWatches`.
      * @param {(id: ChannelID) => number} buffered
      */
-    watchTimerFired(buffered) { return this.#watches.timerFired(this.#allAcknowledged(buffered)); }
-
-    /** @param {(id: ChannelID) => number} buffered */
-    #allAcknowledged(buffered) { return watchedChannels.map((channel) => this.#acknowledged(channel, buffered)); }
+    watchTimerFired(buffered) { return this.#watches.timerFired(this.#acknowledged(buffered)); }
 
     /**
-     * How much of the channel's data was acknowledged, in frames or bytes; undefined when nothing is outstanding.
-     * @param {Channel} channel @param {(id: ChannelID) => number} buffered
+     * How much of each channel's data was acknowledged, in frames or bytes; undefined when nothing is outstanding.
+     * @param {(id: ChannelID) => number} buffered
      */
-    #acknowledged(channel, buffered) {
-        const id = this.#channels.id(channel);
-        if (!this.#channels.isOpen(channel) || id == undefined) return undefined;
-        if (this.#isNumbered(channel)) {
-            const machine = this.streams.stream(channel).machine;
-            return machine.unacknowledged > 0 ? machine.acknowledged : undefined;
-        }
-        const outstanding = buffered(id);
-        return outstanding > 0 ? this.#plain.acknowledgedBytes(channel, outstanding) : undefined;
+    #acknowledged(buffered) {
+        return watchedChannels.map((channel) => {
+            const id = this.id(channel);
+            if (!this.#channels.isOpen(channel) || id == undefined) return undefined;
+            if (this.#isNumbered(channel)) {
+                const { machine } = this.streams.stream(channel);
+                return machine.unacknowledged > 0 ? machine.acknowledged : undefined;
+            }
+            const outstanding = buffered(id);
+            return outstanding > 0 ? this.#plain.acknowledgedBytes(channel, outstanding) : undefined;
+        });
     }
 
     /**
@@ -430,13 +379,10 @@ export class DeliveryLink {
      * @param {(id: ChannelID) => number} buffered
      */
     unacknowledgedChannels(buffered) {
-        /** @type {ChannelID[]} */
-        const ids = [];
-        for (const channel of /** @type {Channel[]} */ (["reliable", "unordered"])) {
-            const id = this.#channels.id(channel);
-            if (!this.#isNumbered(channel) && id != undefined && buffered(id) > 0) ids.push(id);
-        }
-        return ids;
+        return /** @type {Channel[]} */ (["reliable", "unordered"]).flatMap((channel) => {
+            const id = this.id(channel);
+            return this.#isNumbered(channel) || id == undefined || !(buffered(id) > 0) ? [] : [id];
+        });
     }
 
     // The end

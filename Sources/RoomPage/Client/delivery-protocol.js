@@ -1,6 +1,6 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
-import { decodedText, readU32, readU64, utf8, writeU64 } from "./bytes.js";
+import { decodedText, readU32, readU64, utf8, writeU32, writeU64 } from "./bytes.js";
 
 /**
  * The frames of reliable delivery. See "Reliable delivery between members" in the wire protocol.
@@ -53,6 +53,17 @@ export const kindByte = (kind) => kinds.indexOf(kind);
  * @param {Hint} hint
  */
 export const encodeHint = (hint) => new Uint8Array([6, hints.indexOf(hint)]);
+
+/**
+ * Returns a whole frame.
+ * @param {number} received
+ */
+export function encodeAck(received) {
+    const bytes = new Uint8Array(5);
+    bytes[0] = 5;
+    writeU32(bytes, 1, received);
+    return bytes;
+}
 
 /**
  * Returns a whole frame.

@@ -151,3 +151,10 @@ export class ICEServerSelection {
         return equal(this.#verdict, before) ? undefined : this.#verdict;
     }
 }
+
+/**
+ * Returns servers as `RTCPeerConnection` takes them: without a query behind `stun:`.
+ * @param {import("./peer-types.js").ICEServer[]} servers
+ */
+export const browserServers = (servers) => servers.map(({ urls, username, credential }) =>
+    ({ urls: urls.map((url) => /^stuns?:/i.test(url) ? url.replace(/\?.*/, "") : url), username, credential }));

@@ -100,9 +100,7 @@ export class NegotiationMachine {
     get isNegotiating() { return ["offering", "offered", "answering"].includes(this.#state.type); }
 
     #taken() {
-        const actions = this.#actions;
-        this.#actions = [];
-        return actions;
+        return this.#actions.splice(0);
     }
 
     /** @param {...NegotiationAction} actions */

@@ -31,7 +31,7 @@ export class PairExchange {
         this.topics = new PairTopics(pair, handlers, record, budget);
         // The other side may still have requests of an earlier pair in the same sessions.
         this.requests = new PairRequests(pair, handlers, schedule, base, record.lastRequest);
-        for (const message of messages) pair.sendWhole(message, "reliable");
+        for (const message of messages) pair.outbox.sendWhole(message, "reliable");
     }
 
     /**

@@ -129,7 +129,7 @@ export class PairRequests {
                 send: () => {
                     const left = deadline == undefined ? undefined : milliseconds(minus(deadline, this.#pair.now()));
                     const head = ExchangeHead.request(id, left, method, isText);
-                    return this.#pair.sendExchange(head, borrowedBytes(body), "reliable");
+                    return this.#pair.outbox.sendExchange(head, borrowedBytes(body), "reliable");
                 },
                 resolve: (resolution) => {
                     forget();
@@ -147,7 +147,7 @@ export class PairRequests {
      */
     #start(id) {
         if (this.#transmit(id)) return;
-        this.#pair.waitForCredit("request", () => this.#transmit(id), true)
+        this.#pair.outbox.waitForCredit("request", () => this.#transmit(id), true)
             .catch(() => this.#resolve(id, { type: "cancelled" }));
     }
 
@@ -194,7 +194,7 @@ export class PairRequests {
     #giveUp(id, resolution) {
         const end = this.#outgoing.giveUp(id);
         if (!end) return;
-        if (end.mustCancel) this.#pair.sendWhole(ExchangeHead.cancel(id), "reliable");
+        if (end.mustCancel) this.#pair.outbox.sendWhole(ExchangeHead.cancel(id), "reliable");
         this.#ended(end);
         this.#resolve(id, resolution);
     }
@@ -284,7 +284,7 @@ export class PairRequests {
         const head = ExchangeHead.answer(id, isText);
         const attempt = () => {
             if (!this.#isWanted(id)) return true;
-            const outcome = this.#pair.sendExchange(head, borrowedBytes(payload), "reliable");
+            const outcome = this.#pair.outbox.sendExchange(head, borrowedBytes(payload), "reliable");
             if (outcome.type == "full") return undefined;
             if (outcome.type == "tooLarge") {
                 const message = `the answer is over the limit of ${outcome.limit} bytes`;
@@ -292,7 +292,7 @@ export class PairRequests {
             }
             return true;
         };
-        if (!attempt()) await this.#pair.waitForCredit("answer", attempt, true, signal);
+        if (!attempt()) await this.#pair.outbox.waitForCredit("answer", attempt, true, signal);
     }
 
     /** @param {number} id @param {unknown} error */
@@ -301,7 +301,7 @@ export class PairRequests {
         const { code, message } = error instanceof RequestFailure ? error
             : isCancelled ? new RequestFailure("cancelled", "the handler was cancelled")
             : new RequestFailure("handler_failed", "the handler failed");
-        this.#pair.sendWhole(ExchangeHead.failure(id, code, message), "reliable");
+        this.#pair.outbox.sendWhole(ExchangeHead.failure(id, code, message), "reliable");
     }
 
     // Time

@@ -38,12 +38,12 @@ export class PairStreams {
         this.#onOpened = handlers.stream;
         this.#outgoing = new OutgoingStreams(record.lastOutgoing);
         this.#incoming = new IncomingStreams(record.lastIncoming);
-        if (record.restart) this.#pair.sendWhole(record.restart, "bulk");
+        if (record.restart) this.#pair.outbox.sendWhole(record.restart, "bulk");
     }
 
     /** Bytes of a chunk that is sent now. */
     get chunkLength() {
-        return this.#pair.bulkFrameLength - dataHeaderLength - StreamLimits.headLength;
+        return this.#pair.outbox.bulkFrameLength - dataHeaderLength - StreamLimits.headLength;
     }
 
     // Writing
@@ -57,7 +57,7 @@ export class PairStreams {
         if (id == undefined) return undefined;
         const writer = new Writer(id);
         this.#writers.set(id, writer);
-        if (this.#pair.sendWhole(ExchangeHead.open(id, opening), "bulk") == "gone") this.#fail(id, this.#gone());
+        if (this.#pair.outbox.sendWhole(ExchangeHead.open(id, opening), "bulk") == "gone") this.#fail(id, this.#gone());
         return writer;
     }
 
@@ -70,7 +70,7 @@ export class PairStreams {
     write({ id, head }, bytes) {
         const start = this.#outgoing.begin(id, bytes.length);
         if (start != "begun") return start == "closed" ? "failed" : start;
-        const outcome = this.#pair.sendExchange(head, bytes, "bulk").type;
+        const outcome = this.#pair.outbox.sendExchange(head, bytes, "bulk").type;
         if (outcome == "accepted") return outcome;
         if (outcome == "gone") {
             this.#fail(id, this.#gone());
@@ -86,7 +86,7 @@ export class PairStreams {
      */
     end(id) {
         if (!this.#outgoing.end(id)) return false;
-        if (this.#pair.sendWhole(ExchangeHead.end(id), "bulk") == "gone") this.#fail(id, this.#gone());
+        if (this.#pair.outbox.sendWhole(ExchangeHead.end(id), "bulk") == "gone") this.#fail(id, this.#gone());
         return true;
     }
 
@@ -98,7 +98,7 @@ export class PairStreams {
      */
     cancel(id, code, message) {
         if (!this.#outgoing.cancel(id)) return;
-        this.#pair.sendWhole(ExchangeHead.reset(id, code, message), "bulk");
+        this.#pair.outbox.sendWhole(ExchangeHead.reset(id, code, message), "bulk");
         this.#fail(id, new RoomStreamError("cancelled", message, code));
     }
 
@@ -161,7 +161,7 @@ export class PairStreams {
         const reader = this.#readers.get(id);
         const chunk = reader?.take();
         if (grant && (chunk || !reader?.isEnded)) {
-            this.#pair.sendWhole(ExchangeHead.window(id, grant.consumed, grant.limit), "reliable");
+            this.#pair.outbox.sendWhole(ExchangeHead.window(id, grant.consumed, grant.limit), "reliable");
         }
         if (chunk) return chunk;
         if (reader && !reader.isEnded) {
@@ -170,7 +170,7 @@ export class PairStreams {
             throw reader.failure;
         }
         this.#readers.delete(id);
-        if (this.#incoming.finish(id, this.#budget)) this.#pair.sendWhole(ExchangeHead.finished(id), "reliable");
+        if (this.#incoming.finish(id, this.#budget)) this.#pair.outbox.sendWhole(ExchangeHead.finished(id), "reliable");
         return "end";
     }
 
@@ -194,7 +194,7 @@ export class PairStreams {
      */
     stop(id, code, message) {
         if (!this.#incoming.stop(id, this.#budget)) return undefined;
-        this.#pair.sendWhole(ExchangeHead.stop(id, code, message), "reliable");
+        this.#pair.outbox.sendWhole(ExchangeHead.stop(id, code, message), "reliable");
         const failure = new RoomStreamError("cancelled", message, code);
         this.#failReader(id, failure);
         this.#readers.delete(id);
@@ -286,7 +286,7 @@ export class PairStreams {
         if (use.type == "refused" || (use.type == "taken" && isTooMuch)) {
             this.#incoming.stop(id, this.#budget);
             const message = `${StreamLimits.open} streams are open`;
-            this.#pair.sendWhole(ExchangeHead.stop(id, StreamCode.busy, message), "reliable");
+            this.#pair.outbox.sendWhole(ExchangeHead.stop(id, StreamCode.busy, message), "reliable");
         } else if (use.type == "taken") {
             this.#readers.set(id, new Reader());
             this.#onOpened?.(new RoomIncomingStream(this, id, opening));
@@ -313,7 +313,7 @@ export class PairStreams {
      * @param {string} message
      */
     #refuse(id, code, message) {
-        this.#pair.sendWhole(ExchangeHead.stop(id, code, message), "reliable");
+        this.#pair.outbox.sendWhole(ExchangeHead.stop(id, code, message), "reliable");
         this.#failReader(id, new RoomStreamError("cancelled", message, code));
     }
 

@@ -102,9 +102,10 @@ export class PairTopics {
         };
         // Those that wait come first.
         const key = `topic ${publication.topic}`;
-        const giveUp = () => this.#pair.dropped(mayDrop);
-        const result = publication.isLossy || !this.#pair.isWaiting(key) ? attempt() : giveUp();
-        return result ? Promise.resolve(result) : this.#pair.waitForCredit(key, attempt, cancelled, signal, giveUp);
+        const { outbox } = this.#pair;
+        const giveUp = () => outbox.dropped(mayDrop);
+        const result = publication.isLossy || !outbox.isWaiting(key) ? attempt() : giveUp();
+        return result ? Promise.resolve(result) : outbox.waitForCredit(key, attempt, cancelled, signal, giveUp);
     }
 
     /**
@@ -117,12 +118,12 @@ export class PairTopics {
         const { topic, payload, isText = typeof payload == "string", isLossy } = publication;
         const head = (publication.head ??= ExchangeHead.topicMessage(topic, isText));
         const body = borrowedBytes(payload);
-        if (isLossy) return this.#pair.sendExchange(head, body, "topics");
+        if (isLossy) return this.#pair.outbox.sendExchange(head, body, "topics");
         if (this.#isClosed) return { type: "gone" };
         const start = this.#sender.begin(topic, body.length);
         if (start == "tooMany") return { type: "tooManyTopics" };
-        if (start == "wait") return this.#pair.dropped(mayDrop) ?? { type: "windowClosed" };
-        const outcome = this.#pair.sendExchange(head, body, "reliable", false, true, mayDrop);
+        if (start == "wait") return this.#pair.outbox.dropped(mayDrop) ?? { type: "windowClosed" };
+        const outcome = this.#pair.outbox.sendExchange(head, body, "reliable", false, true, mayDrop);
         if (outcome.type != "accepted") this.#sender.undo(topic, body.length);
         return outcome;
     }
@@ -132,7 +133,7 @@ export class PairTopics {
     /** @param {string} topic @param {number} limit */
     windowReceived(topic, limit) {
         const grant = this.#sender.grant(topic, limit);
-        if (grant) this.#pair.retry();
+        if (grant) this.#pair.outbox.retry();
         return grant != undefined;
     }
 
@@ -178,7 +179,7 @@ export class PairTopics {
         if (this.#isClosed || !this.#receiver.consume(index, cost)) return;
         const limit = this.#receiver.grant(index, this.#pair.now(), this.#budget);
         if (limit == undefined) return;
-        this.#pair.sendWhole(ExchangeHead.topicWindow(this.#receiver.name(index), limit), "reliable");
+        this.#pair.outbox.sendWhole(ExchangeHead.topicWindow(this.#receiver.name(index), limit), "reliable");
     }
 
     /** The participant has left, or its session or ours is another one. */

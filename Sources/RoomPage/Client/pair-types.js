@@ -42,6 +42,21 @@
  * @typedef {(after: number, callback: () => void) => () => void} Schedule Calls back after so many seconds; what it
  *     returns cancels that.
  * @typedef {Exclude<Outcome, { type: "full" }> | { type: "cancelled" }} Sent
+ *
+ * @typedef {object} PairOptions
+ * @property {string} ownSession
+ * @property {string} peerSession
+ * @property {string} [participant] The id of the other side.
+ * @property {readonly string[]} capabilities Of the other side.
+ * @property {PairConfiguration} configuration
+ * @property {import("./numbered-stream.js").NumberedStreams} [streams] From a `DeliveryMemory`; to store there when
+ *     the pair has ended.
+ * @property {PairExtras} [extras] Undefined: there are only messages.
+ * @property {number} [requestBase] After it the ids of requests begin; never the same for two pairs of a room.
+ * @property {() => number} now
+ * @property {Schedule} schedule
+ * @property {Link} link
+ * @property {Handlers} handlers
  */
 
 export {};

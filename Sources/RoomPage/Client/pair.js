@@ -1,48 +1,31 @@
 //# allFunctionsCalledOnLoad
 // @ts-check
-import { borrowedBytes, decodedText, noBytes, utf8 } from "./bytes.js";
-import {
-    channelOf, channelParameters, channelsAt, forEachChannel, isNumbered, keepsNothing, levelOf, waterMarks,
-} from "./delivery-channel.js";
+import { utf8 } from "./bytes.js";
+import { channelOf, channelParameters, channelsAt, isNumbered, keepsNothing, levelOf } from "./delivery-channel.js";
 import { DeliveryLink } from "./delivery-link.js";
 import { DeliveryMachine } from "./delivery-machine.js";
-import { DeliveryOutbox } from "./delivery-outbox.js";
 import { encodeHint, encodeResume, exchangeCapability, messageLimit } from "./delivery-protocol.js";
+import { sendFrames, transmit } from "./frame-sending.js";
 import { HeldMessages } from "./held-messages.js";
+import { DeliveryOutbox } from "./delivery-outbox.js";
 import { NumberedStreams } from "./numbered-stream.js";
 import { RoomMessage } from "./room-message.js";
-import { FrameBatch } from "./send-buffer.js";
+import { SharedOutbox } from "./shared-outbox.js";
 import { plus } from "./time.js";
-import { WaitingLine } from "./waiting.js";
+import { Timers } from "./timers.js";
 
 /** @typedef {import("./delivery-channel.js").Channel} Channel */
 /** @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters */
-/** @typedef {import("./delivery-link.js").Action} Action */
-/** @typedef {import("./delivery-link.js").TimerID} TimerID */
-/** @typedef {import("./delivery-outbox.js").Outcome} Outcome */
 /** @typedef {import("./delivery-outbox.js").PeerStatus} PeerStatus */
 /** @typedef {import("./delivery-protocol.js").Hint} Hint */
-/** @typedef {import("./pair-topics.js").Publication} Publication */
-/** @typedef {import("./room.js").Sendable} Sendable */
-/** @typedef {import("./pair-types.js").Link} Link */
-/** @typedef {import("./pair-types.js").Handlers} Handlers */
-/** @typedef {import("./pair-types.js").PairExtras} PairExtras */
-/** @typedef {import("./pair-types.js").PairConfiguration} PairConfiguration */
-/** @typedef {import("./pair-types.js").Schedule} Schedule */
-/** @typedef {import("./pair-types.js").Sent} Sent */
+/** @typedef {import("./delivery-types.js").Action} Action */
+/** @typedef {import("./delivery-types.js").TimerID} TimerID */
 
 /**
  * Bytes of bulk after which an acknowledgement is sent at once. The timers of a page in the background are late by a
  * second, in which a sender with little under way would wait.
  */
 const bulkAckBytes = 32_768;
-/** How often a flush looks whether the transport has sent everything. */
-const flushInterval = 0.05;
-
-/** @type {Sent} */
-const cancelled = { type: "cancelled" };
-/** @type {Outcome} */
-const full = { type: "full" };
 
 /**
  * Everything of one participant in its session above the data channels: messages, topics, requests and streams. It
@@ -57,36 +40,12 @@ export class Pair {
     #delivery;
     #outbox;
     #isAttached = false;
-    /** @type {Map<string, () => void>} Cancels a timer of the delivery. */
-    #timers = new Map();
-    /**
-     * Those that wait for credit.
-     * @type {Record<Channel, WaitingLine>}
-     */
-    #lines;
-    /** Those that wait for a flush. */
-    #flushes = new WaitingLine();
-    /** @type {(() => void) | undefined} */
-    #cancelFlushTimer;
+    #timers;
     #held;
     /** Bytes of bulk that have come since the last acknowledgement of its own. */
     #bulkBytes = 0;
 
-    /**
-     * @param {object} options
-     * @param {string} options.ownSession
-     * @param {string} options.peerSession
-     * @param {string} [options.participant] the id of the other side
-     * @param {readonly string[]} options.capabilities of the other side
-     * @param {PairConfiguration} options.configuration
-     * @param {NumberedStreams} [options.streams] from a `DeliveryMemory`; to store there when the pair has ended
-     * @param {PairExtras} [options.extras] undefined: there are only messages
-     * @param {number} [options.requestBase] after it the ids of requests begin; never the same for two pairs of a room
-     * @param {() => number} options.now
-     * @param {Schedule} options.schedule
-     * @param {Link} options.link
-     * @param {Handlers} options.handlers
-     */
+    /** @param {import("./pair-types.js").PairOptions} options */
     constructor(options) {
         const { configuration, extras } = options;
         const capabilities = options.capabilities.filter((name) => extras || name != exchangeCapability);
@@ -96,6 +55,7 @@ export class Pair {
         /** The present time, in whole nanoseconds. */
         this.now = () => plus(options.now(), 0);
         this.#schedule = options.schedule;
+        this.#timers = new Timers(options.schedule);
         this.#link = options.link;
         this.#handlers = options.handlers;
         const { sendLimit: buffer, maximumMessageSize } = configuration;
@@ -112,7 +72,10 @@ export class Pair {
         const message = Math.min(maximumMessageSize, messageLimit(capabilities) ?? maximumMessageSize);
         this.#delivery = new DeliveryLink(this.streams, this.level, maximumMessageSize, configuration.stall);
         this.#outbox = new DeliveryOutbox(this.level, this.streams, { buffer, message });
-        this.#lines = forEachChannel(() => new WaitingLine());
+        /** The messages to the participant. */
+        this.outbox = new SharedOutbox(
+            this.#outbox, options.schedule, options.handlers, (channel) => this.#drain(channel),
+            () => this.#isAttached && this.#delivery.unacknowledgedChannels(this.#buffered).length > 0);
         /** Topics and requests. There is none where there are only messages. */
         this.exchange = /** @type {import("./pair-exchange.js").PairExchange} */ (extras && new extras.PairExchange(
             this, options.handlers, options.schedule, options.requestBase ?? 0, this.streams.exchange));
@@ -135,119 +98,14 @@ export class Pair {
 
     // Messages
 
-    /**
-     * Sends a message. Waits while the buffer of its channel is full; messages of one channel never overtake each
-     * other.
-     * Its bytes must not change before that. `mayDrop`: it does not wait for a participant whose connection is broken.
-     * @param {Sendable} payload
-     * @param {{ channel?: Channel, isText?: boolean, mayDrop?: boolean, signal?: AbortSignal }} [options]
-     * @returns {Promise<Sent>}
-     */
-    send(payload, options = {}) {
-        const { channel = "reliable", mayDrop = false, signal } = options;
-        if (signal?.aborted) return Promise.resolve(cancelled);
-        const outcome = this.trySend(payload, options);
-        if (outcome.type != "full") return Promise.resolve(outcome);
-        const isText = options.isText ?? typeof payload == "string";
-        return this.#lines[channel].wait("send", () => {
-            if (!this.#outbox.hasCredit(channel, mayDrop)) return undefined;
-            return notFull(this.#accept(payload, isText, channel, mayDrop));
-        }, cancelled, signal, () => this.dropped(mayDrop));
-    }
+    /** @type {SharedOutbox["send"]} */
+    send(payload, options) { return this.outbox.send(payload, options); }
 
-    /**
-     * Sends a message without waiting. `full`: nothing was taken.
-     * @param {Sendable} payload @param {{ channel?: Channel, isText?: boolean, mayDrop?: boolean }} options
-     * @returns {Outcome}
-     */
-    trySend(payload, { channel = "reliable", isText = typeof payload == "string", mayDrop = false } = {}) {
-        // Those that wait come first.
-        const mustWait = !this.#lines[channel].isEmpty && this.#lines[channel].has("send");
-        return mustWait ? this.dropped(mayDrop) ?? full : this.#accept(payload, isText, channel, mayDrop);
-    }
+    /** @type {SharedOutbox["trySend"]} */
+    trySend(payload, options) { return this.outbox.trySend(payload, options); }
 
-    /** @param {Sendable} payload @param {boolean} isText @param {Channel} channel @param {boolean} mayDrop */
-    #accept(payload, isText, channel, mayDrop) {
-        return this.#accepted(this.#outbox.accept(borrowedBytes(payload), isText, channel, mayDrop), channel);
-    }
-
-    /**
-     * Sends one message of topics, requests or streams, without waiting. See `DeliveryOutbox.acceptExchange`.
-     * @param {Uint8Array} head @param {Uint8Array} body @param {Channel} channel @param {boolean} [isUrgent]
-     * @param {boolean} [isCounted] @param {boolean} [mayDrop]
-     */
-    sendExchange(head, body, channel, isUrgent, isCounted, mayDrop) {
-        return this.#accepted(this.#outbox.acceptExchange(head, body, channel, isUrgent, isCounted, mayDrop), channel);
-    }
-
-    /**
-     * Sends a whole message that is small, and of which there are only so many: the buffer takes it above its limit.
-     * @param {Uint8Array} message @param {Channel} channel
-     */
-    sendWhole(message, channel) { return this.sendExchange(noBytes, message, channel, true).type; }
-
-    /** @param {Outcome} outcome @param {Channel} channel */
-    #accepted(outcome, channel) {
-        if (outcome.type == "accepted") this.#drain(channel);
-        else if (outcome.type == "dropped" && keepsNothing(channel)) this.#handlers.lossyDropped?.(1);
-        return outcome;
-    }
-
-    /**
-     * Attempts again, in order, when the reliable channel may have room or the state of the pair has changed.
-     * @template Result
-     * @param {string | undefined} key @param {() => Result | undefined} attempt @param {Result} aborted
-     * @param {AbortSignal} [signal] @param {() => Result | undefined} [giveUp]
-     */
-    waitForCredit(key, attempt, aborted, signal, giveUp) {
-        return this.#lines.reliable.wait(key, attempt, aborted, signal, giveUp);
-    }
-
-    /**
-     * Whether a call with this key waits for credit.
-     * @param {string} key
-     */
-    isWaiting(key) { return this.#lines.reliable.has(key); }
-
-    /** Attempts the calls again that wait for credit of the reliable channel. */
-    retry() { this.#lines.reliable.run(); }
-
-    /**
-     * Counts a message as given up that was never accepted, where that may be and the connection is broken.
-     * @param {boolean} mayDrop
-     * @returns {{ type: "dropped" } | undefined}
-     */
-    dropped(mayDrop) {
-        if (!mayDrop || !this.#outbox.isDroppable) return undefined;
-        this.#outbox.giveUpMessage();
-        return { type: "dropped" };
-    }
-
-    /** Bytes of the frames into which streams are cut now. */
-    get bulkFrameLength() { return this.#outbox.bulkFrameLength; }
-
-    /**
-     * Returns when what was accepted before the call has arrived. False: the participant has gone, or the signal was
-     * aborted. On channels without the delivery protocol the transport has sent it.
-     * @param {{ signal?: AbortSignal }} options
-     * @returns {Promise<boolean>}
-     */
-    flush({ signal } = {}) {
-        const targets = this.#outbox.lastSequences;
-        const attempt = () => {
-            if (!this.#outbox.isReleased(targets)) return undefined;
-            if (this.isGone) return false;
-            const isPending = this.#isAttached && this.#delivery.unacknowledgedChannels(this.#buffered).length > 0;
-            if (!isPending) return true;
-            this.#cancelFlushTimer ??= this.#schedule(flushInterval, () => {
-                this.#cancelFlushTimer = undefined;
-                this.#flushes.run();
-            });
-            return undefined;
-        };
-        const result = attempt();
-        return result == undefined ? this.#flushes.wait(undefined, attempt, false, signal) : Promise.resolve(result);
-    }
+    /** @type {SharedOutbox["flush"]} */
+    flush(options) { return this.outbox.flush(options); }
 
     // The connection
 
@@ -268,11 +126,10 @@ export class Pair {
         this.#isAttached = false;
         this.#held.detached();
         this.#delivery.detached();
-        for (const cancel of this.#timers.values()) cancel();
-        this.#timers.clear();
+        this.#timers.cancelAll();
         const dropped = this.#outbox.connectionEnded();
         if (dropped > 0) this.#handlers.lossyDropped?.(dropped);
-        this.#changed();
+        this.outbox.changed();
     }
 
     /** The transport is connected: lossy messages are taken from now on. */
@@ -285,7 +142,7 @@ export class Pair {
     statusChanged(status) {
         const lost = this.#delivery.statusChanged(status, this.#outbox);
         if (lost > 0) this.#handlers.undelivered?.(lost);
-        this.#changed();
+        this.outbox.changed();
     }
 
     /**
@@ -297,18 +154,11 @@ export class Pair {
         this.detached();
         const lost = this.#delivery.close(this.#outbox);
         this.#held.clear();
-        this.#cancelFlushTimer?.();
         if (this.exchange) this.streams.exchange = this.exchange.close();
         if (this.byteStreams) this.streams.record = this.byteStreams.close();
-        this.#changed();
+        this.outbox.ended();
         if (lost > 0) this.#handlers.undelivered?.(lost);
         return lost;
-    }
-
-    /** Attempts again what waits. */
-    #changed() {
-        for (const line of Object.values(this.#lines)) line.run();
-        this.#flushes.run();
     }
 
     // Channels
@@ -343,7 +193,7 @@ export class Pair {
         this.#drain(channel);
         // A frame that was drained carries it.
         if (this.#delivery.isAcknowledgementOverdue(channel)) this.#sendAck(channel);
-        this.#flushes.run();
+        this.outbox.runFlushes();
     }
 
     /** @param {Action[]} actions */
@@ -366,10 +216,10 @@ export class Pair {
                     break;
                 case "suspendSending":
                     this.#outbox.disconnected();
-                    this.#changed();
+                    this.outbox.changed();
                     break;
                 case "sendResume":
-                    this.#transmit(String(action.value1), encodeResume(action.value0));
+                    transmit(this.#link, action.value1, encodeResume(action.value0));
                     break;
                 case "drain":
                     this.#drain(action.value);
@@ -378,20 +228,14 @@ export class Pair {
                     this.#startTimer(action.value, action.after);
                     break;
                 case "cancelTimer":
-                    this.#timers.get(timerKey(action.value))?.();
-                    this.#timers.delete(timerKey(action.value));
+                    this.#timers.cancel(action.value);
             }
         }
     }
 
     /** @param {TimerID} timer @param {number} after */
     #startTimer(timer, after) {
-        const key = timerKey(timer);
-        this.#timers.get(key)?.();
-        this.#timers.set(key, this.#schedule(after, () => {
-            this.#timers.delete(key);
-            this.#timerFired(timer);
-        }));
+        this.#timers.set(timer, after, (timer) => this.#timerFired(timer));
     }
 
     /** @param {TimerID} timer */
@@ -417,55 +261,13 @@ export class Pair {
     /** @type {(id: string | number) => number} */
     #buffered = (id) => this.#link.bufferedAmount(String(id));
 
-    /**
-     * Returns why the channel did not take it.
-     * @param {string} label @param {Uint8Array | string} data
-     */
-    #transmit(label, data) {
-        try {
-            return this.#link.send(label, data);
-        } catch (error) {
-            if (error instanceof TypeError) return "messageTooLarge";
-            return /** @type {any} */ (error)?.name == "OperationError" ? "wouldBlock" : "closed";
-        }
-    }
-
     /** @param {Channel} channel */
     #drain(channel) {
         const id = this.#isAttached ? this.#delivery.writable(channel) : undefined;
         if (id == undefined) return;
-        const label = String(id);
-        const limit = waterMarks(label).high;
-        let buffered = -1;
-        /** @type {number | undefined} */
-        let firstTaken;
-        sending: while (true) {
-            const batch = this.#delivery.nextFrames(channel, this.#outbox);
-            for (let index = 0; index < batch.count; index += 1) {
-                const sequence = batch.first + index;
-                const bytes = batch.frame(index);
-                if (buffered < 0 || buffered > limit) buffered = this.#link.bufferedAmount(label);
-                if (batch.hasHeaders) this.#delivery.stamp(bytes, channel);
-                const code = buffered > limit ? "wouldBlock"
-                    : this.#transmit(label, batch.isText(index) ? decodedText(bytes) ?? "" : bytes);
-                if (!code) {
-                    buffered += bytes.length;
-                    this.#delivery.frameTaken(sequence, bytes.length, channel);
-                    firstTaken ??= sequence;
-                    continue;
-                }
-                const refusal = this.#delivery.frameRefused(sequence, code, channel);
-                if (refusal.type == "drop") {
-                    if (keepsNothing(channel)) this.#handlers.lossyDropped?.(1);
-                    else this.#outbox.giveUpMessage();
-                    continue;
-                }
-                if (refusal.type == "close") this.#fail(channel, refusal.value);
-                break sending;
-            }
-            if (batch.count < FrameBatch.capacity) break;
-        }
-        if (channel == "bulk" && firstTaken != undefined) this.#outbox.bulkTaken(firstTaken, this.now());
+        const first = sendFrames(this.#link, this.#delivery, this.#outbox, channel, id, this.#handlers, (id) =>
+            this.#fail(channel, id));
+        if (channel == "bulk" && first != undefined) this.#outbox.bulkTaken(first, this.now());
         this.#release(channel);
         const delay = this.#isAttached ? this.#delivery.watch(channel, this.#buffered) : undefined;
         if (delay != undefined) this.#startTimer({ type: "watch" }, delay);
@@ -490,13 +292,8 @@ export class Pair {
     #release(channel) {
         const sequence = this.#delivery.takeReleasable(channel);
         if (sequence == undefined) return;
-        this.#outbox.release(sequence, channel, this.now());
-        this.#flushes.run();
-        if (channel == "bulk") {
-            if (this.#outbox.hasCredit(channel, false)) this.byteStreams?.bulkHasCredit();
-        } else if (!this.#lines[channel].isEmpty && this.#outbox.hasCredit(channel, false)) {
-            this.#lines[channel].run();
-        }
+        const hasCredit = this.outbox.release(sequence, channel, this.now());
+        if (hasCredit && channel == "bulk") this.byteStreams?.bulkHasCredit();
     }
 
     // Receiving
@@ -579,7 +376,7 @@ export class Pair {
     sendHint(hint) {
         const id = this.#isAttached ? this.#delivery.hintChannel : undefined;
         if (id == undefined) return;
-        const code = this.#transmit(String(id), encodeHint(hint));
+        const code = transmit(this.#link, id, encodeHint(hint));
         if (code) this.#delivery.refused(code, "reliable");
     }
 
@@ -587,15 +384,9 @@ export class Pair {
     #sendAck(channel) {
         const frame = this.#isAttached ? this.#delivery.acknowledgementFrame(channel) : undefined;
         if (!frame) return;
-        const code = this.#transmit(String(frame.id), frame.bytes);
+        const code = transmit(this.#link, frame.id, frame.bytes);
         if (channel == "bulk") this.#bulkBytes = 0;
         if (code) this.#delivery.refused(code, channel);
         else this.#delivery.acknowledgementTaken(channel);
     }
 }
-
-/** @param {TimerID} timer */
-const timerKey = (timer) => (timer.type == "watch" ? timer.type : `${timer.type} ${timer.value}`);
-
-/** @param {Outcome} outcome @returns {Exclude<Outcome, { type: "full" }> | undefined} */
-const notFull = (outcome) => (outcome.type == "full" ? undefined : outcome);

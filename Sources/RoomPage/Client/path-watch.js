@@ -11,13 +11,19 @@ import { minus } from "./time.js";
  * @property {() => boolean} [canSignal] Whether a new connection could be agreed on now. By default it could not.
  * @property {import("./numbered-stream.js").NumberedStreams} [streams]
  * @property {import("./path-samples.js").PathSamples} samples
+ * @property {RTCPeerConnection | undefined} connection
+ * @property {() => void} pathChanged The browser says that data takes another path.
+ * @property {() => void} associationClosed The channels have ended.
  * @property {() => void} probe Sends what the other side acknowledges.
  * @property {(isBaseline: boolean) => void} look Looks whether anything has arrived: `heard` or `heardNothing`.
  * @property {(value: import("./peer-types.js").PeerLiveness) => void} report
  * @property {() => void} stuck The path is back, and its channels do not carry data.
  */
 
-/** Watches the path of a connection that is up: the timers of `PathLiveness` and `StuckData`, and what they decide. */
+/**
+ * Watches the path of a connection that is up: what the browser says of it, and the timers of `PathLiveness` and
+ * `StuckData`, and what they decide.
+ */
 export class PathWatch {
     #options;
     #liveness;
@@ -26,11 +32,18 @@ export class PathWatch {
     #cancelTimer = () => {};
     #timerAt = Infinity;
     #isStopped = false;
+    #sctp;
+    /** @type {any} */
+    #ice;
 
     /** @param {WatchOptions} options */
     constructor(options) {
         this.#options = options;
         this.#liveness = new PathLiveness(options.now());
+        const sctp = this.#sctp = options.connection?.sctp;
+        this.#ice = /** @type {any} */ (sctp?.transport)?.iceTransport;
+        if (sctp) sctp.onstatechange = () => sctp.state == "closed" && options.associationClosed();
+        if (this.#ice) this.#ice.onselectedcandidatepairchange = options.pathChanged;
         this.examine();
     }
 
@@ -126,6 +139,8 @@ export class PathWatch {
     /** The connection has ended. */
     stop() {
         this.#isStopped = true;
+        if (this.#sctp) this.#sctp.onstatechange = null;
+        if (this.#ice) this.#ice.onselectedcandidatepairchange = null;
         this.#cancelTimer();
         this.#cancelStuckTimer();
     }

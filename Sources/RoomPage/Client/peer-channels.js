@@ -1,11 +1,12 @@
 //# allFunctionsCalledOnLoad
 import { waterMarks } from "./delivery-channel.js";
+import { utf8Length } from "./values.js";
 /**
  * @typedef {import("./delivery-channel.js").ChannelParameters} ChannelParameters
  *
  * @typedef {object} ChannelEvents
  * @property {(channel: RTCDataChannel) => void} opened
- * @property {(channel: RTCDataChannel, data: string | ArrayBuffer) => void} received
+ * @property {(channel: RTCDataChannel, data: string | Uint8Array) => void} received
  * @property {(label: string) => void} writable The channel in use has few bytes left to send.
  * @property {(channel: RTCDataChannel) => void} closed
  * @property {(error: RTCError | undefined) => void} failed
@@ -40,6 +41,9 @@ export class PeerChannels {
      */
     #adopted = new Set();
 
+    /** For display. */
+    counts = { messagesSent: 0, messagesReceived: 0, bytesSent: 0, bytesReceived: 0 };
+
     /** @param {ChannelEvents} events */
     constructor(events) { this.#events = events; }
 
@@ -57,7 +61,7 @@ export class PeerChannels {
      * @param {RTCDataChannel} channel
      */
     adopt(channel) {
-        const { opened, received, writable, closed, failed } = this.#events;
+        const { opened, writable, closed, failed } = this.#events;
         const { label } = channel;
         this.#adopted.add(channel);
         channel.binaryType = "arraybuffer";
@@ -72,16 +76,45 @@ export class PeerChannels {
             if (isLiving()) return;
             this.#living.set(label, [...this.#living.get(label) ?? [], channel]);
             opened(channel);
-            for (const data of early.splice(0)) received(channel, data);
+            for (const data of early.splice(0)) this.#received(channel, data);
         };
         channel.onmessage = ({ data }) => {
-            if (isLiving()) received(channel, data);
+            if (isLiving()) this.#received(channel, data);
             else early.push(data);
         };
         channel.onbufferedamountlow = () => this.inUse(label) === channel && writable(label);
         channel.onclose = () => closed(channel);
         channel.onerror = (event) => failed(/** @type {any} */ (event).error);
         if (channel.readyState == "open") channel.onopen(new Event("open"));
+    }
+
+    /** @param {RTCDataChannel} channel @param {string | ArrayBuffer} data */
+    #received(channel, data) {
+        const bytes = typeof data == "string" ? data : new Uint8Array(data);
+        this.counts.messagesReceived += 1;
+        this.counts.bytesReceived += bytes.length;
+        this.#events.received(channel, bytes);
+    }
+
+    /**
+     * Sends a message over the channel in use. Returns why not.
+     * @param {string} label @param {Uint8Array | string} data @param {number} maximum
+     */
+    send(label, data, maximum) {
+        const channel = this.inUse(label);
+        if (!channel) return "closed";
+        // Of its end the delivery is told by the event, which follows.
+        if (channel.readyState != "open") return "wouldBlock";
+        const length = typeof data == "string" ? utf8Length(data) : data.length;
+        if (length > maximum) return "messageTooLarge";
+        try {
+            channel.send(/** @type {any} */ (data));
+        } catch (error) {
+            return /** @type {any} */ (error)?.name == "OperationError" ? "wouldBlock" : "closed";
+        }
+        this.counts.messagesSent += 1;
+        this.counts.bytesSent += length;
+        return undefined;
     }
 
     /** @param {string} label */

@@ -1,13 +1,6 @@
 //# allFunctionsCalledOnLoad
 import { peerStall } from "./stall-obstacle.js";
 
-/**
- * What is known of a peer connection that does not come up: the candidates of the latest round, and how far it is.
- * @typedef {{ local: string[], remote: string[], isLocalComplete: boolean, isRemoteComplete: boolean,
- *   isAnswered: boolean, isRelayOnly: boolean, hasPath: boolean, isEncrypted: boolean, hasChannels: boolean,
- *   isReady: boolean }} ConnectionState
- */
-
 const configureServers = "configure a STUN or TURN server (room serve --stun-uri, --turn-uri)";
 const checkNetwork = "check that the network of this machine lets UDP pass";
 
@@ -27,23 +20,26 @@ const tally = (candidates) => {
 
 /**
  * Finds the layer that a connection waits for. Undefined: none is missing, or none that is known here.
- * @param {ConnectionState} state
+ * @param {RTCPeerConnection | undefined} connection @param {import("./candidate-round.js").CandidateRound} round
+ * @param {boolean} isRelayOnly @param {boolean} hasChannels @param {boolean} isReady
  */
-export const diagnose = (state) => {
-    const { local, remote } = state;
-    if (!local.length && (state.isAnswered ? !state.hasPath : state.isLocalComplete)) {
-        if (state.isRelayOnly)
+export const diagnose = (connection, { local, remote, isLocalComplete }, isRelayOnly, hasChannels, isReady) => {
+    const isAnswered = connection?.signalingState == "stable" && connection.remoteDescription != null;
+    const hasPath = ["connected", "completed"].includes(connection?.iceConnectionState ?? "");
+    const isEncrypted = connection?.sctp?.transport?.state == "connected" || hasChannels;
+    if (!local.length && (isAnswered ? !hasPath : isLocalComplete)) {
+        if (isRelayOnly)
             return peerStall(
                 "noRelay", "only relayed candidates may be offered, and no TURN server has provided one",
                 "check the address, credentials and ports of the TURN server: room doctor asks it");
-        return state.isLocalComplete
+        return isLocalComplete
             ? peerStall("noLocalCandidates", "this browser has found no candidate to offer", checkNetwork)
             : peerStall(
                 "gathering", "this browser is still looking for candidates to offer",
                 "check that the STUN and TURN servers answer: room doctor asks them");
     }
-    if (!state.isAnswered) return undefined;
-    if (!state.hasPath) {
+    if (!isAnswered) return undefined;
+    if (!hasPath) {
         if (!remote.length)
             return peerStall(
                 "noRemoteCandidates", "the other side has sent no candidate",
@@ -54,15 +50,15 @@ export const diagnose = (state) => {
             [...local, ...remote].some((candidate) => candidate.includes(" typ relay"))
                 ? "let UDP pass between the machines and the TURN server" : configureServers);
     }
-    if (!state.isEncrypted)
+    if (!isEncrypted)
         return peerStall(
             "handshakeUnanswered", "a path was found, but the DTLS handshake over it is not answered",
             "check that nothing between the two machines filters UDP by content or size");
-    if (!state.hasChannels)
+    if (!hasChannels)
         return peerStall(
             "channelsUnanswered", "the encryption is up, but no channel has opened over it",
             "check that the other side wants data channels, and that packets of 1280 bytes pass");
-    if (state.isReady) return undefined;
+    if (isReady) return undefined;
     return peerStall(
         "channelNotOpen",
         "the connection is up, but the other side has not opened the channel for messages, or closes it",

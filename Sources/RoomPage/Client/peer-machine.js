@@ -2,7 +2,6 @@
 import { Agenda } from "./agenda.js";
 import { NegotiationMachine } from "./negotiation-machine.js";
 import { hasLost } from "./network-change.js";
-import { peerFailure } from "./peer-failure.js";
 import { RecoveryLadder } from "./recovery-ladder.js";
 import { RelayRenewal } from "./relay-renewal.js";
 import { StallMachine } from "./stall-machine.js";
@@ -12,26 +11,13 @@ import { StallObstacle, stalls } from "./stall-obstacle.js";
 /** @typedef {import("./peer-types.js").Cause} Cause */
 /** @typedef {import("./peer-types.js").ICEServer} ICEServer */
 /** @typedef {import("./peer-types.js").Participant} Participant */
+/** @typedef {import("./peer-types.js").PeerAction} PeerAction */
 /** @typedef {import("./peer-types.js").PeerCommand} PeerCommand */
 /** @typedef {import("./peer-types.js").PeerFact} PeerFact */
-/** @typedef {import("./peer-types.js").PeerPath} PeerPath */
-/** @typedef {import("./peer-types.js").PeerStall} PeerStall */
-/** @typedef {import("./peer-types.js").PeerStatus} PeerStatus */
 /** @typedef {import("./peer-types.js").Random} Random */
-/** @typedef {import("./peer-types.js").RecoveryConfiguration} RecoveryConfiguration */
-/** @typedef {import("./peer-types.js").RoomIncident} RoomIncident */
 /** @typedef {import("./peer-types.js").Signal} Signal */
-/** @typedef {import("./recovery-ladder.js").LadderAction} LadderAction */
+/** @typedef {import("./peer-types.js").LadderAction} LadderAction */
 /** @typedef {import("./stall-machine.js").StallAction} StallAction */
-
-/**
- * `recovery`: the next step of the recovery ladder. `stall`: the next look at why the pair is not connected.
- * @typedef {"recovery" | "stall"} PeerTimerID
- * @typedef {{ type: "command", value0: string, value1: PeerCommand } | { type: "signal", value: Signal }
- *   | { type: "scheduleTimer", value: PeerTimerID, at: number } | { type: "cancelTimer", value: PeerTimerID }
- *   | { type: "changeStatus", value: PeerStatus } | { type: "report", value: RoomIncident }
- *   | { type: "reportStall", value: PeerStall } | { type: "resolveStall", value: PeerStall }} PeerAction
- */
 
 /** The machine of one other participant: its negotiation, its recovery and its stalls, put together. */
 export class PeerMachine {
@@ -41,14 +27,8 @@ export class PeerMachine {
     #obstacle = new StallObstacle();
     #relay;
     #iceServers;
-    /** @type {PeerPath | undefined} */
+    /** @type {import("./peer-types.js").PeerPath | undefined} */
     #path;
-    /**
-     * The generation of the latest local candidates.
-     * @type {string | undefined}
-     */
-    #fragment;
-
     /**
      * The decisions of the parts that are to be carried out.
      * @type {Agenda<() => void>}
@@ -64,7 +44,8 @@ export class PeerMachine {
 
     /**
      * The offerer is the one with the smaller id.
-     * @param {Participant} participant @param {string} us @param {RecoveryConfiguration} configuration
+     * @param {Participant} participant @param {string} us
+     * @param {import("./peer-types.js").RecoveryConfiguration} configuration
      * @param {ICEServer[]} iceServers @param {number} [iceServersAt]
      */
     constructor(participant, us, configuration, iceServers, iceServersAt) {
@@ -78,19 +59,13 @@ export class PeerMachine {
     }
 
     get isOfferer() { return this.#negotiation.isOfferer; }
-
     get status() { return this.#ladder.status; }
-
     get isRecovering() { return this.status.type === "recovering"; }
-
     get isConnected() { return this.status.type === "connected"; }
-
     /** Its turn to connect has not come. */
     get isIdle() { return this.#ladder.isIdle; }
-
     /** It holds one of the places for those who connect at a time. */
     get isConnectingFirst() { return this.isOfferer && this.#ladder.isConnectingFirst; }
-
     get connection() { return this.#negotiation.connection; }
 
     /**
@@ -110,9 +85,7 @@ export class PeerMachine {
         if (random) this.#random = random;
         body();
         this.#drain();
-        const actions = this.#actions;
-        this.#actions = [];
-        return actions;
+        return this.#actions.splice(0);
     }
 
     #drain() { for (let step; (step = this.#agenda.next()); ) step(); }
@@ -123,9 +96,7 @@ export class PeerMachine {
      * The participant is in the room: from now on it is to be connected.
      * @param {number} now @param {Random} random
      */
-    appeared(now, random) {
-        return this.#run(now, random, () => this.#stallSays(this.#stall.disconnected(now)));
-    }
+    appeared(now, random) { return this.#run(now, random, () => this.#stallSays(this.#stall.disconnected(now))); }
 
     /** @param {number} now @param {Random} random */
     begin(now, random) {
@@ -142,12 +113,9 @@ export class PeerMachine {
     /** @param {Signal} signal @param {number} now @param {Random} random */
     received(signal, now, random) {
         return this.#run(now, random, () => {
-            const { session, body } = signal;
-            if (session !== this.participant.session) return;
-            if (body.type === "rebuildRequest" && body.reason === "descriptionRefused")
-                this.#obstacle.isRefusedByPeer = true;
+            if (signal.session !== this.participant.session) return;
+            this.#obstacle.received(signal.body);
             this.#negotiationSays(this.#negotiation.received(signal));
-            this.#drain();
             this.#renewRelay();
         });
     }
@@ -182,7 +150,6 @@ export class PeerMachine {
         return this.#run(now, random, () => {
             if (connection !== this.connection) return;
             this.#handle(fact, connection, now);
-            this.#drain();
             this.#renewRelay();
         });
     }
@@ -191,13 +158,14 @@ export class PeerMachine {
     #handle(fact, connection, now) {
         const negotiation = this.#negotiation;
         const ladder = this.#ladder;
+        this.#obstacle.told(fact);
         switch (fact.type) {
             case "localDescription": return this.#negotiationSays(negotiation.localDescription(fact.value));
             case "localCandidate":
-                this.#fragment = fact.value.usernameFragment ?? this.#fragment;
+                this.#relay.fragment = fact.value.usernameFragment ?? this.#relay.fragment;
                 return this.#negotiationSays(negotiation.localCandidate(fact.value));
             case "endOfLocalCandidates":
-                this.#fragment = fact.usernameFragment;
+                this.#relay.fragment = fact.usernameFragment;
                 return this.#negotiationSays(negotiation.endOfLocalCandidates(fact.usernameFragment));
             case "state": return this.#ladderSays(ladder.stateChanged(fact.value, now));
             case "channelClosed": return this.#ladderSays(ladder.channelClosed(now));
@@ -210,40 +178,29 @@ export class PeerMachine {
             case "pathChanged": return this.#pathChanged(fact.value, now);
             case "closed":
                 negotiation.connectionClosed();
-                this.#obstacle.failure = fact.value ?? peerFailure("the other side has closed it", "closed");
                 return this.#ladderSays(ladder.closed(fact.value, now));
             case "descriptionRefused":
-                this.#obstacle.failure = fact.value;
                 this.#negotiationSays(negotiation.descriptionRefused());
                 return this.#ladderSays(ladder.descriptionRefused(now));
             case "notPrepared": {
-                this.#obstacle.failure = fact.value;
                 const { value, actions } = negotiation.notPrepared();
                 this.#negotiationSays(actions);
                 return this.#ladderSays(ladder.notPrepared(value, now));
             }
-            case "gatheringFailed":
-                this.#obstacle.failure = fact.value;
-                break;
             case "checked": return ladder.checked(now);
             case "dataArrived": return this.#ladderSays(ladder.dataArrived(now));
-            case "diagnosed": {
-                const found = fact.value ?? (this.isConnected ? stalls.notAcknowledged : stalls.notConnected);
-                return this.#stallSays(this.#stall.found(found, now));
-            }
+            case "diagnosed":
+                return this.#stallSays(this.#stall.found(
+                    fact.value ?? (this.isConnected ? stalls.notAcknowledged : stalls.notConnected), now));
             case "unacknowledged": return this.#stallSays(this.#stall.unacknowledged(now));
             case "acknowledged": return this.#stallSays(this.#stall.acknowledged());
         }
     }
 
-    /** @param {PeerPath} path @param {number} now */
+    /** @param {import("./peer-types.js").PeerPath} path @param {number} now */
     #pathChanged(path, now) {
         this.#path = path;
-        // While the latest round looks for a path, an older one may find another.
-        const isLatest =
-            path.usernameFragment === undefined || this.#fragment === undefined ||
-            path.usernameFragment === this.#fragment;
-        if (isLatest) this.#relay.pathFound();
+        const isLatest = this.#relay.pathFound(path);
         this.#ladderSays(this.#ladder.pathChanged(path, isLatest, now));
         if (isLatest) this.#ladderSays(this.#ladder.cancelPlan("relayCredentials"));
     }
@@ -260,13 +217,13 @@ export class PeerMachine {
 
     /**
      * `isSignalingUp`: the room server is reached.
-     * @param {PeerTimerID} timer @param {boolean} isSignalingUp @param {number} now @param {Random} random
+     * @param {import("./peer-types.js").PeerTimerID} timer @param {boolean} isSignalingUp
+     * @param {number} now @param {Random} random
      */
     timerFired(timer, isSignalingUp, now, random) {
         return this.#run(now, random, () => {
             if (timer === "recovery") {
                 this.#ladderSays(this.#ladder.timerFired(now));
-                this.#drain();
                 this.#renewRelay();
             } else {
                 this.#stallSays(this.#stall.timerFired(now));
@@ -323,17 +280,17 @@ export class PeerMachine {
             this.#iceServers = servers;
             this.#relay.serversChanged(ttl, now);
             if (this.connection === undefined) return;
-            this.#command(this.connection, { type: "updateICEServers", value: servers });
+            this.#commandLatest({ type: "updateICEServers", value: servers });
             this.#renewRelay();
         });
     }
 
     /** Plans a new path where the present one uses relays whose credentials are old. */
     #renewRelay() {
+        this.#drain();
         if (this.#path?.local !== "relay" || !this.#ladder.canPlan) return;
         const earliest = this.#relay.earliest(this.#now);
-        if (earliest !== undefined)
-            this.#ladderSays(this.#ladder.plan("relayCredentials", earliest, this.#random));
+        if (earliest !== undefined) this.#ladderSays(this.#ladder.plan("relayCredentials", earliest, this.#random));
     }
 
     // The parts
@@ -344,17 +301,19 @@ export class PeerMachine {
     }
 
     /** @param {LadderAction[]} actions */
-    #ladderSays(actions) {
-        for (const action of actions) this.#agenda.add(() => this.#performLadder(action));
-    }
+    #ladderSays(actions) { for (const action of actions) this.#agenda.add(() => this.#performLadder(action)); }
 
     /** @param {StallAction[]} actions */
     #stallSays(actions) { for (const action of actions) this.#agenda.add(() => this.#performStall(action)); }
 
+    /** @param {PeerAction} action */
+    #act(action) { this.#actions.push(action); }
+
     /** @param {string} connection @param {PeerCommand} command */
-    #command(connection, command) {
-        this.#actions.push({ type: "command", value0: connection, value1: command });
-    }
+    #command(connection, command) { this.#act({ type: "command", value0: connection, value1: command }); }
+
+    /** @param {PeerCommand} command To the connection, where there is one. */
+    #commandLatest(command) { if (this.connection !== undefined) this.#command(this.connection, command); }
 
     /** @param {LadderAction} action */
     #performLadder(action) {
@@ -364,20 +323,16 @@ export class PeerMachine {
                 if (action.value === "relayCredentials") this.#relay.renewed(this.#now);
                 return this.#negotiationSays(negotiation.restart(action.isSuperseding, action.value, this.#random));
             case "rebuild": return this.#negotiationSays(negotiation.rebuild(action.value, this.#random));
-            case "probe":
-                if (this.connection !== undefined) this.#command(this.connection, { type: "probe" });
-                break;
-            case "scheduleTimer":
-                this.#actions.push({ type: "scheduleTimer", value: "recovery", at: action.at });
-                break;
+            case "probe": return this.#commandLatest({ type: "probe" });
+            case "scheduleTimer": return this.#act({ type: "scheduleTimer", value: "recovery", at: action.at });
             case "changeStatus":
-                this.#actions.push(action);
+                this.#act(action);
                 if (action.value.type === "connected") {
                     this.#obstacle = new StallObstacle();
                     this.#stallSays(this.#stall.connected(this.#now));
                 } else this.#stallSays(this.#stall.disconnected(this.#now));
                 break;
-            case "report": this.#actions.push(action);
+            case "report": this.#act(action);
         }
     }
 
@@ -386,17 +341,14 @@ export class PeerMachine {
         const ladder = this.#ladder;
         const now = this.#now;
         switch (action.type) {
-            case "create": {
+            case "create":
                 this.#path = undefined;
                 this.#obstacle.madeAt = now;
                 this.#relay.roundBegan(now);
                 // It concerned data of the connection before.
                 this.#stallSays(this.#stall.acknowledged());
-                const { isOfferer } = this;
-                const iceServers = this.#iceServers;
-                this.#agenda.add(() => this.#command(action.value, { type: "create", isOfferer, iceServers }));
-                break;
-            }
+                return this.#agenda.add(() => this.#command(
+                    action.value, { type: "create", isOfferer: this.isOfferer, iceServers: this.#iceServers }));
             case "close": case "makeOffer": return this.#command(action.value, { type: action.type });
             case "restartPath":
                 this.#relay.roundBegan(now);
@@ -409,8 +361,7 @@ export class PeerMachine {
             case "signal": {
                 const { id: peer, session } = this.participant;
                 const { value0: connection, value1: negotiation, value2: body } = action;
-                this.#actions.push({ type: "signal", value: { peer, session, connection, negotiation, body } });
-                break;
+                return this.#act({ type: "signal", value: { peer, session, connection, negotiation, body } });
             }
             case "replaced": return this.#ladderSays(ladder.replaced(now));
             case "described":
@@ -428,16 +379,10 @@ export class PeerMachine {
     #performStall(action) {
         switch (action.type) {
             case "inquire": return this.#inquire();
-            case "scheduleTimer":
-                this.#actions.push({ type: "scheduleTimer", value: "stall", at: action.at });
-                break;
-            case "cancelTimer":
-                this.#actions.push({ type: "cancelTimer", value: "stall" });
-                break;
-            case "report":
-                this.#actions.push({ type: "reportStall", value: action.value });
-                break;
-            case "resolve": this.#actions.push({ type: "resolveStall", value: action.value });
+            case "scheduleTimer": return this.#act({ type: "scheduleTimer", value: "stall", at: action.at });
+            case "cancelTimer": return this.#act({ type: "cancelTimer", value: "stall" });
+            case "report": return this.#act({ type: "reportStall", value: action.value });
+            case "resolve": return this.#act({ type: "resolveStall", value: action.value });
         }
     }
 
@@ -448,6 +393,6 @@ export class PeerMachine {
         const situation = { isSignalingUp: this.#isSignalingUp, isReachable, isIdle, isHeld, progress };
         const reason = this.isConnected ? undefined : this.#obstacle.reason(situation, this.#now);
         if (reason) this.#stallSays(this.#stall.found(reason, this.#now));
-        else if (this.connection !== undefined) this.#command(this.connection, { type: "diagnose" });
+        else this.#commandLatest({ type: "diagnose" });
     }
 }

@@ -61,6 +61,18 @@
  * @typedef {{ type: "waiting" } | { type: "connecting" } | { type: "connected", value?: PeerPath }
  *   | { type: "recovering", value: RecoveryRung, attempt: number, since: number }} PeerStatus
  *
+ * @typedef {{ type: "restart", isSuperseding: boolean, value: Cause } | { type: "rebuild", value: Cause }
+ *   | { type: "probe" } | { type: "scheduleTimer", at: number } | { type: "changeStatus", value: PeerStatus }
+ *   | { type: "report", value: RoomIncident }} LadderAction
+ *   `isSuperseding`: a round that is under way is not waited for
+ *
+ * @typedef {"recovery" | "stall"} PeerTimerID
+ *   `recovery`: the next step of the recovery ladder; `stall`: the next look at why the pair is not connected
+ * @typedef {{ type: "command", value0: string, value1: PeerCommand } | { type: "signal", value: Signal }
+ *   | { type: "scheduleTimer", value: PeerTimerID, at: number } | { type: "cancelTimer", value: PeerTimerID }
+ *   | { type: "changeStatus", value: PeerStatus } | { type: "report", value: RoomIncident }
+ *   | { type: "reportStall", value: PeerStall } | { type: "resolveStall", value: PeerStall }} PeerAction
+ *
  * @typedef {{ silence: number, probe: number, restart: number, rebuild: number, rebuildWithoutPath: number,
  *   connect: number, absence: number, spread: number, stall: number }} RecoveryBudgets
  * @typedef {{ rejoinPolicy: "all" | "broken" | "none", budgets: RecoveryBudgets, restartBackoff: number,

@@ -1,7 +1,7 @@
 //# allFunctionsCalledOnLoad
 import { OfferPace } from "./offer-pace.js";
 
-/** @typedef {import("./peer-machine.js").PeerAction} PeerAction */
+/** @typedef {import("./peer-types.js").PeerAction} PeerAction */
 /** @typedef {import("./peer-machine.js").PeerMachine} PeerMachine */
 /** @typedef {import("./peer-types.js").Participant} Participant */
 /** @typedef {import("./peer-types.js").PeerFact} PeerFact */

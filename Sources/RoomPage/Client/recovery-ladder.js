@@ -1,32 +1,13 @@
 //# allFunctionsCalledOnLoad
 import { duration } from "./random.js";
-import { RebuildPace } from "./rebuild-pace.js";
 import { RecoveryPolicy } from "./recovery-policy.js";
-import { RecoveryRecord } from "./recovery-record.js";
-import { deadlineOf, statusOf } from "./recovery-state.js";
-import { RestartAttempts } from "./restart-attempts.js";
+import { deadlineOf } from "./recovery-state.js";
+import { RecoverySteps } from "./recovery-steps.js";
 import { minus, plus } from "./time.js";
-import { equal } from "./values.js";
 
 /** @typedef {import("./peer-types.js").Cause} Cause */
-/** @typedef {import("./peer-types.js").PeerConnectionState} PeerConnectionState */
-/** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
-/** @typedef {import("./peer-types.js").PeerLiveness} PeerLiveness */
-/** @typedef {import("./peer-types.js").PeerPath} PeerPath */
-/** @typedef {import("./peer-types.js").PeerStatus} PeerStatus */
 /** @typedef {import("./peer-types.js").Random} Random */
-/** @typedef {import("./peer-types.js").RecoveryConfiguration} RecoveryConfiguration */
-/** @typedef {import("./peer-types.js").RecoveryRung} RecoveryRung */
-/** @typedef {import("./peer-types.js").RoomIncident} RoomIncident */
 /** @typedef {import("./recovery-policy.js").Response} Response */
-/** @typedef {import("./recovery-state.js").RecoveryState} RecoveryState */
-
-/**
- * @typedef {{ type: "restart", isSuperseding: boolean, value: Cause } | { type: "rebuild", value: Cause }
- *   | { type: "probe" } | { type: "scheduleTimer", at: number } | { type: "changeStatus", value: PeerStatus }
- *   | { type: "report", value: RoomIncident }} LadderAction
- * `isSuperseding`: a round that is under way is not waited for.
- */
 
 /**
  * Brings one peer connection back, rung by rung: wait while evidence is merely late, a new path, a new connection. It
@@ -36,35 +17,26 @@ import { equal } from "./values.js";
 export class RecoveryLadder {
     #configuration;
     #policy;
-    #isOfferer;
-    /** @type {RecoveryState} */
-    #state = { type: "idle" };
+    #steps;
     #record;
     #pace;
-    /** The transport says that channels can carry data. */
-    #isUp = false;
-    #isSuspect = false;
-    isReachable = true;
-    /** @type {PeerPath | undefined} */
-    #path;
-    #wasConnected = false;
-    /** @type {number | undefined} */
-    #lastRestartAt;
-    /** The timer of this state has been late once. */
-    #hadGrace = false;
-    /** @type {PeerStatus} */
-    status = { type: "waiting" };
-    /** @type {LadderAction[]} */
-    #actions = [];
 
-    /** @param {RecoveryConfiguration} configuration @param {string} participant @param {boolean} isOfferer */
+    /**
+     * @param {import("./peer-types.js").RecoveryConfiguration} configuration @param {string} participant
+     * @param {boolean} isOfferer
+     */
     constructor(configuration, participant, isOfferer) {
         this.#configuration = configuration;
-        this.#isOfferer = isOfferer;
         this.#policy = new RecoveryPolicy(configuration, isOfferer);
-        this.#record = new RecoveryRecord(participant, configuration.firstDataBudget);
-        this.#pace = new RebuildPace(configuration);
+        this.#steps = new RecoverySteps(configuration, participant, isOfferer);
+        ({ record: this.#record, pace: this.#pace } = this.#steps);
     }
+
+    get status() { return this.#steps.status; }
+
+    get isReachable() { return this.#steps.isReachable; }
+
+    get #state() { return this.#steps.state; }
 
     get isIdle() { return this.#state.type === "idle"; }
 
@@ -73,15 +45,7 @@ export class RecoveryLadder {
 
     /** Its first connection is being made, and has not taken too long so far. */
     get isConnectingFirst() {
-        return this.#state.type === "connecting" && !this.#pace.count && !this.#wasConnected;
-    }
-
-    get #isAlive() { return this.#isUp && !this.#isSuspect; }
-
-    #taken() {
-        const actions = this.#actions;
-        this.#actions = [];
-        return actions;
+        return this.#state.type === "connecting" && !this.#pace.count && !this.#steps.wasConnected;
     }
 
     // Facts
@@ -91,36 +55,27 @@ export class RecoveryLadder {
      * @param {number} now
      */
     begin(now) {
-        if (this.isIdle) this.#connect(now, this.#configuration.budgets.connect);
-        return this.#taken();
+        return this.#steps.run(now, (steps) => {
+            if (this.isIdle) steps.connect(this.#configuration.budgets.connect);
+        });
     }
 
-    /** @param {number} now @param {number} duration */
-    #connect(now, duration) {
-        this.#enter({ type: "connecting", since: now, deadline: plus(now, duration) });
-    }
-
-    /** @param {PeerConnectionState} state @param {number} now */
+    /** @param {import("./peer-types.js").PeerConnectionState} state @param {number} now */
     stateChanged(state, now) {
-        switch (state) {
-            case "connected":
-                this.#isUp = true;
-                this.#isSuspect = false;
-                this.#settle(now);
-                break;
-            case "disconnected":
-                this.#isUp = false;
-                // Also of a connection that was never up: its agent has tried everything that it knew.
-                if (["connecting", "healthy", "planned", "watching"].includes(this.#state.type))
-                    this.#restart("pathLost", now);
-                else this.#updateStatus();
-                break;
-            default:
-                if (!this.#isUp) break;
-                this.#isUp = false;
-                this.#suspect(now, now);
-        }
-        return this.#taken();
+        return this.#steps.run(now, (steps) => {
+            const wasUp = steps.isUp;
+            steps.isUp = false;
+            if (state === "connected") {
+                steps.reset();
+                steps.isUp = true;
+                steps.settle();
+            } else if (state !== "disconnected") {
+                if (wasUp) this.#suspect(now);
+            // Also of a connection that was never up: its agent has tried everything that it knew.
+            } else if (["connecting", "healthy", "planned", "watching"].includes(this.#state.type))
+                steps.restart("pathLost");
+            else steps.updateStatus();
+        });
     }
 
     /**
@@ -129,47 +84,48 @@ export class RecoveryLadder {
      * @param {number} now
      */
     channelClosed(now) {
-        if (!this.#isUp) return [];
-        this.#isUp = false;
-        if (["healthy", "planned", "watching"].includes(this.#state.type)) {
+        return this.#steps.run(now, (steps) => {
+            if (!steps.isUp) return;
+            steps.isUp = false;
+            if (!["healthy", "planned", "watching"].includes(this.#state.type)) return steps.updateStatus();
             this.#record.open("channelClosed", now, "rebuild");
             // One that is closed again and again is not made anew each time at once.
             const earliest = this.#pace.earliest(now) ?? now;
-            this.#delay(Math.max(plus(now, this.#configuration.closedBudget), earliest), "channelClosed");
-        } else this.#updateStatus();
-        return this.#taken();
+            steps.delay(Math.max(plus(now, this.#configuration.closedBudget), earliest), "channelClosed");
+        });
     }
 
-    /** @param {PeerLiveness} liveness @param {number} now */
+    /** @param {import("./peer-types.js").PeerLiveness} liveness @param {number} now */
     livenessChanged(liveness, now) {
-        this.#isSuspect = liveness.type === "suspect";
-        if (liveness.type === "suspect") this.#suspect(liveness.since, now);
-        // A rebuild that was decided is not cancelled by a sign of life of the connection that it replaces.
-        else if (this.#state.type !== "delayed") this.#settle(now);
-        return this.#taken();
+        return this.#steps.run(now, (steps) => {
+            steps.isSuspect = liveness.type === "suspect";
+            if (liveness.type === "suspect") this.#suspect(liveness.since);
+            // A rebuild that was decided is not cancelled by a sign of life of the connection that it replaces.
+            else if (this.#state.type !== "delayed") steps.settle();
+        });
     }
 
-    /** @param {number} since @param {number} now */
-    #suspect(since, now) {
-        const watching = this.#policy.suspected(since, this.#state, now);
-        if (!watching) return this.#updateStatus();
-        this.#record.open("silence", now);
-        this.#enter(watching);
+    /** @param {number} since */
+    #suspect(since) {
+        const watching = this.#policy.suspected(since, this.#state, this.#steps.now);
+        if (!watching) return this.#steps.updateStatus();
+        this.#record.open("silence", this.#steps.now);
+        this.#steps.enter(watching);
     }
 
     /**
      * `isLatest`: of the latest round.
-     * @param {PeerPath} path @param {boolean} isLatest @param {number} now
+     * @param {import("./peer-types.js").PeerPath} path @param {boolean} isLatest @param {number} now
      */
     pathChanged(path, isLatest, now) {
-        this.#path = path;
-        if (isLatest) this.#record.note("nominated", now);
-        const state = this.#state;
-        if (isLatest && state.type === "restarting" && state.attempts.isAnswered) {
+        return this.#steps.run(now, (steps) => {
+            steps.path = path;
+            if (isLatest) this.#record.note("nominated", now);
+            const { state } = steps;
+            if (!isLatest || state.type !== "restarting" || !state.attempts.isAnswered) return steps.updateStatus();
             state.attempts.hasPath = true;
-            this.#settle(now);
-        } else this.#updateStatus();
-        return this.#taken();
+            steps.settle();
+        });
     }
 
     /** @param {number} now */
@@ -185,31 +141,18 @@ export class RecoveryLadder {
      * The first message since one was expected has come.
      * @param {number} now
      */
-    dataArrived(now) {
-        this.#report(this.#record.dataArrived(now));
-        return this.#taken();
-    }
+    dataArrived(now) { return this.#steps.run(now, (steps) => steps.report(this.#record.dataArrived(now))); }
 
     /**
      * Both sides have described the round.
      * @param {number} now
      */
     agreed(now) {
-        const { budgets } = this.#configuration;
-        const state = this.#state;
-        this.#record.note("answered", now);
-        if (state.type === "restarting") state.attempts.isAnswered = true;
-        else if (state.type === "watching" && !this.#isOfferer) {
-            // The other side is ahead of us.
-            const attempts = new RestartAttempts(state.cause, now);
-            attempts.joined(this.#configuration, now);
-            this.#enter({ type: "restarting", attempts });
-        } else if (state.type === "connecting" && !this.#isOfferer) {
-            // The other side looks for a path anew, and will do so again.
-            const later = plus(now, budgets.connect + budgets.restart);
-            this.#enter({ type: "connecting", since: state.since, deadline: Math.max(state.deadline, later) });
-        }
-        return this.#taken();
+        return this.#steps.run(now, (steps) => {
+            this.#record.note("answered", now);
+            if (this.#state.type === "restarting") this.#state.attempts.isAnswered = true;
+            else steps.perform(this.#policy.agreed(this.#state, now));
+        });
     }
 
     /**
@@ -217,28 +160,27 @@ export class RecoveryLadder {
      * @param {number} now
      */
     replaced(now) {
-        this.#isUp = this.#isSuspect = false;
-        if (this.#wasConnected) this.#record.open("requestedByPeer", now, "rebuild");
-        this.#connect(now, this.#configuration.budgets.connect);
-        return this.#taken();
+        return this.#steps.run(now, (steps) => {
+            steps.reset();
+            if (steps.wasConnected) this.#record.open("requestedByPeer", now, "rebuild");
+            steps.connect(this.#configuration.budgets.connect);
+        });
     }
 
-    /** @param {PeerFailure | undefined} failure @param {number} now */
+    /** @param {import("./peer-types.js").PeerFailure | undefined} failure @param {number} now */
     closed(failure, now) {
-        if (this.isIdle) return [];
-        this.#isUp = this.#isSuspect = false;
-        if (failure) this.#scheduleRebuild("connectionFailed", now);
-        else {
+        return this.#steps.run(now, (steps) => {
+            if (this.isIdle) return;
+            steps.reset();
+            if (failure) return steps.rebuildInTurn("connectionFailed");
             this.#record.open("connectionClosed", now);
-            this.#delay(plus(now, this.#configuration.closedBudget), "connectionClosed");
-        }
-        return this.#taken();
+            steps.delay(plus(now, this.#configuration.closedBudget), "connectionClosed");
+        });
     }
 
     /** @param {number} now */
     descriptionRefused(now) {
-        if (!this.isIdle) this.#scheduleRebuild("descriptionRefused", now);
-        return this.#taken();
+        return this.#steps.run(now, (steps) => { if (!this.isIdle) steps.rebuildInTurn("descriptionRefused"); });
     }
 
     /**
@@ -246,7 +188,7 @@ export class RecoveryLadder {
      * @param {boolean} isPathKept @param {number} now
      */
     notPrepared(isPathKept, now) {
-        return this.#apply(this.#policy.notPrepared(isPathKept, this.#isAlive, this.#state), now);
+        return this.#apply(this.#policy.notPrepared(isPathKept, this.#steps.isAlive, this.#state), now);
     }
 
     /**
@@ -254,13 +196,8 @@ export class RecoveryLadder {
      * @param {boolean} isReachable @param {number} now
      */
     setReachable(isReachable, now) {
-        this.isReachable = isReachable;
-        if (!isReachable) return [];
-        const state = this.#state;
-        if (state.type !== "held") return this.#apply(this.#policy.reachable(state, now), now);
-        if (state.rung === "restart") this.#restart(state.cause, now);
-        else if (state.rung === "rebuild") this.#rebuild(state.cause, now);
-        return this.#taken();
+        this.#steps.isReachable = isReachable;
+        return isReachable ? this.#apply(this.#policy.reachable(this.#state, now), now) : [];
     }
 
     // Triggers
@@ -270,7 +207,7 @@ export class RecoveryLadder {
      * @param {Cause} cause @param {number} now @param {Random} random
      */
     rejoined(cause, now, random) {
-        this.isReachable = true;
+        this.#steps.isReachable = true;
         return this.#apply(this.#policy.rejoined(cause, this.#state, now, random), now);
     }
 
@@ -280,9 +217,8 @@ export class RecoveryLadder {
      * @param {number} now
      */
     woke(now) {
-        if (this.#state.type === "healthy" || this.#state.type === "planned") return this.checkPath("suspended", now);
-        this.#grantGrace(now);
-        return this.#taken();
+        if (["healthy", "planned"].includes(this.#state.type)) return this.checkPath("suspended", now);
+        return this.#steps.run(now, () => this.#grantGrace());
     }
 
     /**
@@ -297,15 +233,15 @@ export class RecoveryLadder {
      * @param {boolean} isPathLost @param {boolean} isOther @param {number} now
      */
     networkChanged(isPathLost, isOther, now) {
-        if (isPathLost && this.#isUp) {
+        return this.#steps.run(now, (steps) => {
             // Nothing comes over it any more: the next sign of life, which the probe asks for, is one of a new path.
-            this.#isSuspect = true;
-            this.#probe(now);
-        }
-        const response = this.#policy.networkChanged(isPathLost, isOther, this.#state, now);
-        this.#perform(response, now);
-        this.#updateStatus();
-        return this.#taken();
+            if (isPathLost && steps.isUp) {
+                steps.isSuspect = true;
+                steps.probe();
+            }
+            steps.perform(this.#policy.networkChanged(isPathLost, isOther, this.#state, now));
+            steps.updateStatus();
+        });
     }
 
     /**
@@ -314,7 +250,8 @@ export class RecoveryLadder {
      */
     restartRequested(cause, now) {
         const { restartSpacing } = this.#configuration;
-        const earliest = this.#lastRestartAt === undefined ? now : plus(this.#lastRestartAt, restartSpacing);
+        const { lastRestartAt } = this.#steps;
+        const earliest = lastRestartAt === undefined ? now : plus(lastRestartAt, restartSpacing);
         return this.#apply(this.#policy.restartRequested(cause, earliest, this.#state, now), now);
     }
 
@@ -327,22 +264,7 @@ export class RecoveryLadder {
     }
 
     /** @param {Response} response @param {number} now */
-    #apply(response, now) {
-        this.#perform(response, now);
-        return this.#taken();
-    }
-
-    /** @param {Response} response @param {number} now */
-    #perform({ probes, state, step }, now) {
-        if (probes) this.#probe(now);
-        if (state) this.#enter(state);
-        switch (step?.type) {
-            case "restart": return this.#restart(step.cause, now);
-            case "rebuild": return this.#rebuild(step.cause, now);
-            case "rebuildInTurn": return this.#scheduleRebuild(step.cause, now);
-            case "settle": return this.#settle(now);
-        }
-    }
+    #apply(response, now) { return this.#steps.run(now, (steps) => steps.perform(response)); }
 
     /** Whether `plan` would do anything. */
     get canPlan() { return this.#state.type === "healthy"; }
@@ -354,8 +276,7 @@ export class RecoveryLadder {
     plan(cause, earliest, random) {
         if (!this.canPlan) return [];
         const deadline = plus(earliest, duration(random, this.#configuration.budgets.spread));
-        this.#enter({ type: "planned", deadline, cause });
-        return this.#taken();
+        return this.#apply({ state: { type: "planned", deadline, cause } }, this.#steps.now);
     }
 
     /**
@@ -363,155 +284,46 @@ export class RecoveryLadder {
      * @param {Cause} cause
      */
     cancelPlan(cause) {
-        if (this.#state.type === "planned" && this.#state.cause === cause) this.#enter({ type: "healthy" });
-        return this.#taken();
+        const isPlanned = this.#state.type === "planned" && this.#state.cause === cause;
+        return this.#apply(isPlanned ? { state: { type: "healthy" } } : {}, this.#steps.now);
     }
 
     // Time
 
-    #scheduleTimer() {
-        const at = Math.min(this.#record.deadline ?? Infinity, deadlineOf(this.#state) ?? Infinity);
-        if (at < Infinity) this.#actions.push({ type: "scheduleTimer", at });
-    }
-
     /** @param {number} now */
     timerFired(now) {
-        this.#report(this.#record.timePassed(now));
-        const deadline = deadlineOf(this.#state);
-        if (deadline === undefined || now < deadline) this.#scheduleTimer();
-        else if (
-            minus(now, deadline) <= this.#configuration.timerTolerance || this.#hadGrace || !this.#grantGrace(now)
-        )
-            this.#perform(this.#policy.timeIsUp(this.#isAlive, this.#state, now), now);
-        return this.#taken();
+        return this.#steps.run(now, (steps) => {
+            steps.report(this.#record.timePassed(now));
+            const deadline = deadlineOf(this.#state);
+            if (deadline === undefined || now < deadline) return steps.scheduleTimer();
+            const isLate = minus(now, deadline) > this.#configuration.timerTolerance && !steps.hadGrace;
+            if (isLate && this.#grantGrace()) return;
+            steps.perform(this.#policy.timeIsUp(steps.isAlive, this.#state, now));
+        });
     }
 
     /**
      * The timer came far too late: this page slept or starved, and facts may be waiting behind it. Looks again before
      * anything is declared dead. False where nothing is.
-     * @param {number} now
      */
-    #grantGrace(now) {
-        const response = this.#policy.grace(this.#state, now);
+    #grantGrace() {
+        const response = this.#policy.grace(this.#state, this.#steps.now);
         if (!response) return false;
-        this.#perform(response, now);
-        return (this.#hadGrace = true);
+        this.#steps.perform(response);
+        return (this.#steps.hadGrace = true);
     }
 
-    // Steps
-
-    /** @param {RecoveryRung} rung @param {Cause} cause @param {number} now */
-    #hold(rung, cause, now) {
-        this.#record.note("held", now, cause);
-        this.#enter({ type: "held", rung, cause });
-    }
-
-    /** @param {number} deadline @param {Cause} cause */
-    #delay(deadline, cause) { this.#enter({ type: "delayed", deadline, cause }); }
-
-    /** @param {Cause} cause @param {number} now */
-    #restart(cause, now) {
-        const state = this.#state;
-        this.#record.open(cause, now, "restart");
-        if (state.type === "held" && state.rung === "rebuild") return this.#rebuild(cause, now);
-        if (!this.isReachable) return this.#hold("restart", cause, now);
-        this.#record.note("restartRequested", now, cause);
-        const attempts = state.type === "restarting" ? state.attempts : new RestartAttempts(cause, now);
-        if (state.type === "healthy" || state.type === "planned") attempts.isOptional = this.#isAlive;
-        const isSuperseding = attempts.attempt > 0 || cause === "rejoined" || cause === "peerRejoined";
-        attempts.begin(this.#configuration, now);
-        this.#lastRestartAt = now;
-        this.#enter({ type: "restarting", attempts });
-        this.#actions.push({ type: "restart", isSuperseding, value: cause });
-    }
-
-    /**
-     * Rebuilds now, or later when the last rebuild was only just made.
-     * @param {Cause} cause @param {number} now
-     */
-    #scheduleRebuild(cause, now) {
-        const earliest = this.#pace.earliest(now);
-        this.#record.open(cause, now, "rebuild");
-        if (earliest !== undefined && earliest > now) this.#delay(earliest, cause);
-        else this.#rebuild(cause, now);
-    }
-
-    /** @param {Cause} cause @param {number} now */
-    #rebuild(cause, now) {
-        this.#record.open(cause, now, "rebuild");
-        if (!this.isReachable) return this.#hold("rebuild", cause, now);
-        this.#record.note("rebuildRequested", now, cause);
-        this.#pace.rebuilt(now);
-        if (this.#isOfferer) this.#isUp = this.#isSuspect = false;
-        this.#connect(now, this.#pace.connectTime);
-        this.#actions.push({ type: "rebuild", value: cause });
-    }
-
-    /**
-     * Back to health when the facts say so.
-     * @param {number} now
-     */
-    #settle(now) {
-        if (!this.#isAlive || ["idle", "healthy", "planned"].includes(this.#state.type)) return this.#updateStatus();
-        this.#wasConnected = true;
-        this.#pace.recovered(now);
-        this.#record.note("connected", now);
-        this.#enter({ type: "healthy" });
-        this.#finish("recovered", now);
-    }
-
-    /** @param {RecoveryState} state */
-    #enter(state) {
-        this.#state = state;
-        this.#hadGrace = false;
-        this.#scheduleTimer();
-        this.#updateStatus();
-    }
-
-    // Status and incident
-
-    #updateStatus() {
-        const status = this.#currentStatus;
-        if (equal(status, this.status)) return;
-        const wasBroken = this.status.type === "recovering";
-        this.status = status;
-        this.#actions.push({ type: "changeStatus", value: status });
-        if (status.type === "recovering" && !wasBroken) this.#record.broke();
-    }
-
-    /** @returns {PeerStatus} */
-    get #currentStatus() {
-        if (!this.isIdle && !this.#wasConnected) return { type: "connecting" };
-        return statusOf(this.#state, this.#isAlive, this.#path, this.#pace.count, this.#record.startedAt ?? 0);
-    }
-
-    /**
-     * Asks for a sign of life.
-     * @param {number} now
-     */
-    #probe(now) {
-        this.#actions.push({ type: "probe" });
-        this.#record.probed(now);
-    }
-
-    /** @param {RoomIncident | undefined} incident */
-    #report(incident) { if (incident) this.#actions.push({ type: "report", value: incident }); }
-
-    /** @param {RoomIncident["outcome"]} outcome @param {number} now */
-    #finish(outcome, now) {
-        const ended = this.#record.end(outcome, now);
-        ended?.forEach((incident) => this.#report(incident));
-        if (ended && this.#record.deadline !== undefined) this.#scheduleTimer();
-    }
+    // The end
 
     /**
      * The participant is gone, or this side is.
      * @param {number} now
      */
     end(now) {
-        this.#finish("participantLeft", now);
-        this.#report(this.#record.takeHealed());
-        this.#state = { type: "idle" };
-        return this.#taken();
+        return this.#steps.run(now, (steps) => {
+            steps.finish("participantLeft");
+            steps.report(this.#record.takeHealed());
+            steps.state = { type: "idle" };
+        });
     }
 }

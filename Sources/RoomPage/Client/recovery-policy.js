@@ -1,5 +1,6 @@
 //# allFunctionsCalledOnLoad
 import { duration } from "./random.js";
+import { RestartAttempts } from "./restart-attempts.js";
 import { minus, plus } from "./time.js";
 
 /** @typedef {import("./peer-types.js").Cause} Cause */
@@ -46,11 +47,12 @@ export class RecoveryPolicy {
     }
 
     /**
-     * The participant can be reached again over signaling. A healthy path is probed: the event that interrupted
-     * signaling may have hit an idle path too.
+     * The participant can be reached again over signaling: a step that waited for it is made. A healthy path is
+     * probed: the event that interrupted signaling may have hit an idle path too.
      * @param {RecoveryState} state @param {number} now @returns {Response}
      */
     reachable(state, now) {
+        if (state.type === "held") return state.rung === "rebuild" ? rebuild(state.cause) : restart(state.cause);
         if (state.type !== "healthy") return nothing;
         return { probes: true, state: watching(plus(now, this.#configuration.budgets.silence), "silence") };
     }
@@ -164,6 +166,24 @@ export class RecoveryPolicy {
             case "healthy": case "planned": return watching(deadline, "silence");
             case "watching": return watching(Math.min(state.deadline, deadline), state.cause);
         }
+    }
+
+    /**
+     * Both sides have described a round, which is not the one that is waited for.
+     * @param {RecoveryState} state @param {number} now @returns {Response}
+     */
+    agreed(state, now) {
+        const { connect, restart } = this.#configuration.budgets;
+        if (this.#isOfferer) return nothing;
+        if (state.type === "watching") {
+            // The other side is ahead of us.
+            const attempts = new RestartAttempts(state.cause, now);
+            attempts.joined(this.#configuration, now);
+            return { state: { type: "restarting", attempts } };
+        }
+        // The other side looks for a path anew, and will do so again.
+        return state.type !== "connecting" ? nothing
+            : connecting(state.since, Math.max(state.deadline, plus(now, connect + restart)));
     }
 
     /**

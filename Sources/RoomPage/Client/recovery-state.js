@@ -41,16 +41,17 @@ export const deadlineOf = (state) => {
 };
 
 /**
- * The status of a connection that was up before. `isAlive`: its path carries data as far as is known.
- * @param {RecoveryState} state @param {boolean} isAlive @param {PeerPath | undefined} path
+ * The status of a connection. `isAlive`: its path carries data as far as is known.
+ * @param {{ state: RecoveryState, isAlive: boolean, path: PeerPath | undefined, wasConnected: boolean }} steps
  * @param {number} rebuilds @param {number} since
  * @returns {PeerStatus}
  */
-export const statusOf = (state, isAlive, path, rebuilds, since) => {
+export const statusOf = ({ state, isAlive, path, wasConnected }, rebuilds, since) => {
     /** @param {RecoveryRung} value @param {number} attempt @returns {PeerStatus} */
     const recovering = (value, attempt) => ({ type: "recovering", value, attempt, since });
+    if (state.type === "idle") return { type: "waiting" };
+    if (!wasConnected) return { type: "connecting" };
     switch (state.type) {
-        case "idle": return { type: "waiting" };
         case "connecting": case "delayed": return recovering("rebuild", rebuilds);
         case "healthy": case "planned": isAlive = true;
     }

@@ -28,6 +28,11 @@ export class RelayRenewal {
      * @type {number | undefined}
      */
     #renewedAt;
+    /**
+     * The generation of the latest local candidates.
+     * @type {string | undefined}
+     */
+    fragment;
 
     /** @param {number} [serversAt] */
     constructor(serversAt) {
@@ -56,9 +61,15 @@ export class RelayRenewal {
         this.#roundServersAt = this.#serversAt;
     }
 
-    /** The latest round has found a path. */
-    pathFound() {
-        this.#pathServersAt = this.#roundServersAt;
+    /**
+     * A path was found. Returns whether by the latest round: while that looks for one, an older one may find another.
+     * @param {import("./peer-types.js").PeerPath} path
+     */
+    pathFound({ usernameFragment }) {
+        const { fragment = usernameFragment } = this;
+        const isLatest = usernameFragment === undefined || usernameFragment === fragment;
+        if (isLatest) this.#pathServersAt = this.#roundServersAt;
+        return isLatest;
     }
 
     /**

@@ -1,7 +1,9 @@
 //# allFunctionsCalledOnLoad
 import { whenAborted } from "./abort-signal.js";
 import { BackgroundClock } from "./background-clock.js";
+import { systemRandom } from "./random.js";
 import { BrowserSignaling } from "./browser-signaling.js";
+import { PeerManager, prepareConnections } from "./peer-manager.js";
 import {
     machineConfiguration, recoveryBudgets, recoveryConfiguration, signalingConfiguration,
 } from "./configuration.js";
@@ -9,11 +11,10 @@ import { deliveryCapability, exchangeCapability, messageLimitCapability } from "
 import { RoomError } from "./errors.js";
 import { Inbox } from "./inbox.js";
 import { JoinDeadline } from "./join-deadline.js";
-import { PeerManager, prepareConnections } from "./peer-manager.js";
-import { ProviderCalls } from "./provider-calls.js";
-import { systemRandom } from "./random.js";
-import { EventFeed, errorOfEndReason, publicEndReason, publicEvent } from "./room-events.js";
 import { RoomMachine } from "./room-machine.js";
+import { ProviderCalls } from "./provider-calls.js";
+import { EventFeed, errorOfEndReason, publicEndReason, publicEvent } from "./room-events.js";
+import { Timers } from "./timers.js";
 import { signalingFailure } from "./values.js";
 import { Mailbox } from "./waiting.js";
 /**
@@ -68,8 +69,7 @@ export class RoomConnection {
     #stay;
     #machine;
     #signaling;
-    /** @type {Map<string, () => void>} Cancels a timer of the machine. */
-    #timers = new Map();
+    #timers = new Timers((after, callback) => this.schedule(after, callback));
     /** @type {Case[]} */
     #pending = [];
     #isHandling = false;
@@ -264,21 +264,10 @@ export class RoomConnection {
         case "send": return this.#signaling.send(action.value0, action.value1);
         case "requestCredential": return this.#requestToken(action.forced);
         case "requestICEServers": return this.#requestICEServers();
-        case "scheduleTimer": {
-            const key = JSON.stringify(action.value);
-            this.#timers.get(key)?.();
-            this.#timers.set(key, this.schedule(Math.max(0, action.at - this.#environment.now()), () => {
-                this.#timers.delete(key);
-                this.handle({ type: "timerFired", value: action.value });
-            }));
-            return;
-        }
-        case "cancelTimer": {
-            const key = JSON.stringify(action.value);
-            this.#timers.get(key)?.();
-            this.#timers.delete(key);
-            return;
-        }
+        case "scheduleTimer":
+            return this.#timers.set(action.value, Math.max(0, action.at - this.#environment.now()), (value) =>
+                this.handle({ type: "timerFired", value }));
+        case "cancelTimer": return this.#timers.cancel(action.value);
         case "emit": return this.#emit(action.value);
         case "peer": return this.peers.perform(action.value0, action.value1, action.value2);
         }
@@ -323,8 +312,7 @@ export class RoomConnection {
     #end(event) {
         this.#finishJoin(errorOfEndReason(publicEndReason(event.value))
             ?? new RoomError("left", "the room was left before it was joined"));
-        for (const cancel of this.#timers.values()) cancel();
-        this.#timers.clear();
+        this.#timers.cancelAll();
         this.#cancelJoinTimer?.();
         this.#tokenCalls.giveUp();
         this.#iceServerCalls.giveUp();

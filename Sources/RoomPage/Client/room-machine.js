@@ -4,33 +4,23 @@ import { iceServersError } from "./ice-server-selection.js";
 import { hasLost } from "./network-change.js";
 import { PeerMachine } from "./peer-machine.js";
 import { PeersMachine } from "./peers-machine.js";
-import { RoomSessionMachine } from "./room-session-machine.js";
 import { SignalingMachine } from "./signaling-machine.js";
 import { signalingReaction } from "./signaling-reaction.js";
 import { SignalingRecovery } from "./signaling-recovery.js";
+import { RoomSessionMachine } from "./room-session-machine.js";
 import { supersedes } from "./signaling-streams.js";
 import { equal, refusalFailure } from "./values.js";
 /**
  * @typedef {import("./values.js").Case} Case
  * @typedef {import("./values.js").ProtocolError} ProtocolError
  * @typedef {import("./random.js").RandomSource} RandomSource
- * @typedef {import("./room.js").RoomParticipant} Participant
+ * @typedef {import("./room-machine-interface.js").RoomFact} RoomFact
+ * @typedef {import("./room-machine-interface.js").RoomAction} RoomAction
  */
 
 /**
  * Every decision of one participant's stay in a room: signaling, session, negotiation and recovery of all peers, put
  * together. Facts and the time go in, actions come out, to be performed in their order.
- *
- * Facts: `started`, `leaveRequested`, `reconnectRequested`, `networkChanged(value)`, `woke(after)`,
- * `restartRequested(value)`, `metadataUpdated(value)`, `attributesUpdated(value)`, `kickRequested(value, reason)`,
- * `closeRequested(reason)`, `timerFired(value)`, `transportConnected(value)`, `transportFailed(value0, value1)`,
- * `transportClosed(value0, value1)`, `received(value0, value1)`, `receivedMalformed(value0, value1)`,
- * `credentialReady(token, expiresAt)`, `credentialFailed(value)`, `iceServersProvided(value, ttl)`,
- * `iceServersFailed(value)`, `peer(value0, value1, value2)`.
- *
- * Actions: `openTransport(value)`, `abortTransport(value)`, `closeTransport(value0, value1)`, `send(value0, value1)`,
- * `requestCredential(forced)`, `requestICEServers`, `scheduleTimer(value, at)`, `cancelTimer(value)`, `emit(value)`,
- * `peer(value0, value1, value2)`. Timers: `signaling(value)`, `session`, `peer(value0, value1)`, `offers`.
  */
 export class RoomMachine {
     /** @type {Agenda<() => void>} */
@@ -45,7 +35,7 @@ export class RoomMachine {
     /** @type {string[] | undefined} */
     #addresses;
     // Of the present call.
-    /** @type {Case[]} */
+    /** @type {RoomAction[]} */
     #actions = [];
     #now = 0;
     /** @type {RandomSource} */
@@ -83,10 +73,10 @@ export class RoomMachine {
 
     /**
      * Takes in a fact and returns what is to be done, in order.
-     * @param {Case} event @param {number} now @param {RandomSource} random
+     * @param {RoomFact} event @param {number} now @param {RandomSource} random
      */
     handle(event, now, random) {
-        /** @type {Case[]} */
+        /** @type {RoomAction[]} */
         const actions = this.#actions = [];
         if (this.isEnded) {
             // A connection that was opened too late must not stay open.
@@ -106,7 +96,7 @@ export class RoomMachine {
         return actions;
     }
 
-    /** @param {Case} event */
+    /** @param {RoomFact} event */
     #apply(event) {
         const [now, random, signaling, session] = [this.#now, this.#random, this.#signaling, this.#session];
         switch (event.type) {
@@ -130,24 +120,19 @@ export class RoomMachine {
         case "attributesUpdated": return this.#addSession(session.updateAttributes(event.value));
         case "kickRequested":
             if (!this.participants.some(({ id }) => id == event.value)) {
-                return this.#emitError(
-                    "refused", "The room has no other participant with this id.", "peer_not_found");
+                return this.#emitError("The room has no other participant with this id.", "peer_not_found");
             }
             return this.#send({ type: "kick", value: event.value, reason: event.reason });
         case "closeRequested": return this.#send({ type: "closeRoom", reason: event.reason });
         case "restartRequested": return this.#addPeers(this.#peers.restart(event.value, now, random));
         case "timerFired": return this.#timerFired(event.value);
         case "transportConnected": return this.#addSignaling(signaling.transportConnected(event.value, now));
-        case "transportFailed":
-            return this.#addSignaling(signaling.transportFailed(event.value0, event.value1, now, random));
-        case "transportClosed":
-            return this.#addSignaling(signaling.transportClosed(event.value0, event.value1, now, random));
-        case "received": return this.#addSignaling(signaling.received(event.value0, event.value1, now, random));
         case "receivedMalformed":
             this.#emitError(
-                "refused", `the room server sent something unreadable: ${event.value0.message}`, event.value0.code,
-                true);
-            return this.#addSignaling(signaling.receivedMalformed(event.value0, event.value1, now, random));
+                `the room server sent something unreadable: ${event.value0.message}`, event.value0.code, true);
+        // Falls through.
+        case "transportFailed": case "transportClosed": case "received":
+            return this.#addSignaling(signaling[event.type](event.value0, event.value1, now, random));
         case "credentialReady":
             return this.#addSignaling(signaling.credentialReady(event.token, event.expiresAt, now));
         case "credentialFailed": return this.#addSignaling(signaling.credentialFailed(event.value, now, random));
@@ -215,14 +200,14 @@ export class RoomMachine {
     /** @param {(peer: PeerMachine, participant: string) => any[]} body */
     #eachPeer(body) { this.#addPeers(this.#peers.each(body)); }
 
-    /** @param {Case} action */
+    /** @param {RoomAction} action */
     #act(action) { this.#actions.push(action); }
 
     /** @param {Case} value */
     #emit(value) { this.#act({ type: "emit", value }); }
 
-    /** @param {string} code @param {string} message @param {string} protocolCode */
-    #emitError(code, message, protocolCode, isRetryable = false) {
+    /** @param {string} message @param {string} protocolCode */
+    #emitError(message, protocolCode, isRetryable = false, code = "refused") {
         this.#emit({ type: "error", value: { code, message, protocolCode, isRetryable } });
     }
 
@@ -253,7 +238,6 @@ export class RoomMachine {
         case "deliver": return this.#receive(action.value, action.isReplayed);
         case "overflow":
             return this.#emitError(
-                "refused",
                 `${action.dropped} messages to the room server did not fit into the queue; the room is rejoined`,
                 "queue_overflow", true);
         default: this.#act(action);
@@ -304,8 +288,7 @@ export class RoomMachine {
         case "report":
             // A signal to a participant that has just left.
             if (error.code == "peer_not_found") return;
-            return this.#agenda.add(() =>
-                this.#emitError("refused", error.message, error.code, error.isRetryable));
+            return this.#agenda.add(() => this.#emitError(error.message, error.code, error.isRetryable));
         case "refreshCredential": {
             const actions = signaling.refreshCredential(failure, now, random);
             if (actions) return this.#addSignaling(actions);
@@ -353,14 +336,14 @@ export class RoomMachine {
         }
         case "updateRoom": return this.#send(action);
         case "updateRefused":
-            return this.#emitError("refused", "Only the room's host sets its attributes.", "not_host");
+            return this.#emitError("Only the room's host sets its attributes.", "not_host");
         case "signal": return this.#addPeers(peers.received(action.value, now, random));
         case "iceServersChanged":
             return this.#eachPeer((peer) => peer.iceServersChanged(action.value, action.ttl, now, random));
         case "requestICEServers": return this.#act(action);
         case "iceServersFailed":
             return this.#emitError(
-                "refused", `${action.value.description}; the room goes on with the ICE servers that it has.`,
+                `${action.value.description}; the room goes on with the ICE servers that it has.`,
                 "ice_provider_failed", true);
         case "iceServersUnusable": return this.#emit({ type: "error", value: iceServersError(action.value) });
         case "askServer": return this.#addSignaling(this.#signaling.catchUp(now, random));
@@ -369,7 +352,7 @@ export class RoomMachine {
         }
     }
 
-    /** @param {Participant} participant */
+    /** @param {import("./room.js").RoomParticipant} participant */
     #join(participant) {
         const us = this.membership?.participant;
         if (us === undefined) return;
@@ -389,8 +372,8 @@ export class RoomMachine {
             return this.#act({ type: "scheduleTimer", value: { type: "offers" }, at: action.at });
         case "reportShortage":
             return this.#emitError(
-                "unavailable", `no new path to ${action.value0}: ${action.value1.description}`, "resource_exhausted",
-                true);
+                `no new path to ${action.value0}: ${action.value1.description}`, "resource_exhausted", true,
+                "unavailable");
         }
     }
 

@@ -5,11 +5,11 @@ import { RequestError, RequestFailure, RoomError, RoomStreamError } from "./erro
 import { receiveBlob, receiveInto, sendBlob } from "./file-streams.js";
 import { HostRole, MessageRoom, MessageRuntime, engine, receivers } from "./message-room.js";
 import { PairExchange } from "./pair-exchange.js";
-import { PairStreams } from "./pair-streams.js";
 import { errorOfEndReason } from "./room-events.js";
 import { RoomExchange } from "./room-exchange.js";
 import { openStream } from "./room-streams.js";
 import { Topic } from "./topic.js";
+import { PairStreams } from "./pair-streams.js";
 import { isValidName } from "./values.js";
 /**
  * @typedef {import("./pair.js").Pair} Pair

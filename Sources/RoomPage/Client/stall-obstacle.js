@@ -1,4 +1,5 @@
 //# allFunctionsCalledOnLoad
+import { peerFailure } from "./peer-failure.js";
 import { minus } from "./time.js";
 
 /** @typedef {import("./peer-types.js").PeerFailure} PeerFailure */
@@ -87,6 +88,27 @@ export class StallObstacle {
     madeAt;
     /** @type {number | undefined} */
     describedAt;
+
+    /**
+     * The other side says something of the connection.
+     * @param {import("./peer-types.js").SignalBody} body
+     */
+    received(body) {
+        if (body.type === "rebuildRequest" && body.reason === "descriptionRefused") this.isRefusedByPeer = true;
+    }
+
+    /**
+     * The transport tells something, which may be why a connection ends or does not begin.
+     * @param {import("./peer-types.js").PeerFact} fact
+     */
+    told(fact) {
+        switch (fact.type) {
+            case "closed":
+                this.failure = fact.value ?? peerFailure("the other side has closed it", "closed");
+                break;
+            case "descriptionRefused": case "notPrepared": case "gatheringFailed": this.failure = fact.value;
+        }
+    }
 
     /**
      * Undefined: the transport is to be asked.
