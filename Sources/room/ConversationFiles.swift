@@ -134,8 +134,7 @@ final class ConversationFiles: Sendable {
         let topLevel = manifest.topLevel
         let names = topLevel.prefix(5).map(\.path.text).joined(separator: ", ")
         let more = topLevel.count > 5 ? " and more" : ""
-        terminal.note(
-            "\(offer.senderName) offers \(names)\(more), \(ByteCount(manifest.total)): /take or /refuse", Output.green)
+        let line = "\(offer.senderName) offers \(names)\(more), \(ByteCount(manifest.total)): /take or /refuse"
         let number = state.withLock { state in
             state.nextNumber += 1
             return state.nextNumber
@@ -147,7 +146,9 @@ final class ConversationFiles: Sendable {
                     state.offers.append(Offer(number: number, answer: continuation))
                     return true
                 }
-                if !isWaiting { continuation.resume(returning: false) }
+                guard isWaiting else { return continuation.resume(returning: false) }
+                // Not before: an answer may follow at once.
+                terminal.note(line, Output.green)
             }
         } onCancel: {
             let offer = state.withLock { state in
