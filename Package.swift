@@ -329,7 +329,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests",
             dependencies: [
-                "room", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "FileTransfer",
+                "room", "CLinux", "ExampleChat", "ExampleFiles", "ExampleRobot", "CommandLineIO", "FileTransfer",
                 "TransportPluginAPI", "TransportTestKit", "TLSTestSupport", "TURNTestSupport", "WebSocketWire",
                 .product(name: "Yams", package: "Yams"),
             ]),

@@ -1,3 +1,4 @@
+import CLinux
 import CommandLineIO
 import Foundation
 import Testing
