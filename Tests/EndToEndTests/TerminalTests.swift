@@ -214,11 +214,17 @@ private final class PseudoTerminal: Sendable {
         }
     }
 
+    /// Makes a file whose zeros take no room.
+    private func largeFile(_ count: Int, in folder: URL) throws -> URL {
+        let file = folder.appendingPathComponent("large")
+        try Data().write(to: file)
+        try #require(truncate(file.path, count) == 0)
+        return file
+    }
+
     @Test func eitherSideOfAConversationGivesATransferUp() async throws {
         try await withConversations { alice, bob, directory, _ in
-            let file = directory.appendingPathComponent("large")
-            try Data().write(to: file)
-            #expect(truncate(file.path, 4_000_000_000) == 0)
+            let file = try largeFile(4_000_000_000, in: directory)
             alice.type("/cancel bob\r")
             try await alice.wait(for: "Nothing is under way to or from bob.")
             alice.type("/send \(file.path)\r")
@@ -243,9 +249,7 @@ private final class PseudoTerminal: Sendable {
 
     @Test func aTransferInAConversationGoesOnAfterTheOtherSideWasGivenUp() async throws {
         try await withConversations(serverOptions: ["--grace", "1"]) { alice, bob, directory, folder in
-            let file = directory.appendingPathComponent("large")
-            try Data().write(to: file)
-            #expect(truncate(file.path, 600_000_000) == 0)
+            let file = try largeFile(600_000_000, in: directory)
             alice.type("/send \(file.path)\r")
             try await bob.wait(for: "alice offers large")
             bob.type("/take\r")

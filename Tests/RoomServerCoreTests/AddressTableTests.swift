@@ -93,12 +93,12 @@ struct AddressTableTests {
     }
 
     @Test func roomsAreCountedUntilTheyEndAndHaveARate() throws {
+        let address = NetworkAddress(ipv4: 7)
         var bench = Bench {
             $0.rooms = 3
             $0.roomsPerSecond = 1
             $0.roomBurst = 4
         }
-        let address = NetworkAddress(ipv4: 7)
         let places = try (0..<3).map { _ in try bench.table.openRoom(address, at: bench.now).get() }
         #expect(bench.table.openRoom(address, at: bench.now) == .failure(.init(delay: nil)))
         for place in places { bench.table.roomEnded(place) }
