@@ -122,10 +122,10 @@ test-plugin: dependencies
 	swift build --package-path Tests/TrivialPlugin --scratch-path .build-plugin
 	ROOM_PLUGINS=.build-plugin/debug/libTrivialPlugin.so \
 		$$(swift build --product room --show-bin-path)/room plugins | grep -A1 trivial
-	LOADABLE=1 swift build --package-path Tests/TutorialPlugin --product TCPPeers --scratch-path .build-tutorial
-	$$(swift build --product room --show-bin-path)/room conform .build-tutorial/debug/libTCPPeers.so
+	LOADABLE=1 swift build --package-path Tests/TutorialPlugin --product TCPPeers --scratch-path .build-loadable
+	$$(swift build --product room --show-bin-path)/room conform .build-loadable/debug/libTCPPeers.so
 	$$(swift build --product room --show-bin-path)/room conform .build-plugin/debug/libTrivialPlugin.so; [ $$? = 5 ]
-	ROOM_PLUGINS=$(CURDIR)/.build-tutorial/debug/libTCPPeers.so swift test --no-parallel --filter MatrixTests
+	ROOM_PLUGINS=$(CURDIR)/.build-loadable/debug/libTCPPeers.so swift test --no-parallel --filter MatrixTests
 
 test-tutorial: dependencies
 	swift test --package-path Tests/TutorialPlugin --scratch-path .build-tutorial
