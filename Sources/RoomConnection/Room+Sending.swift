@@ -148,8 +148,7 @@ private enum SendProgress {
 }
 
 extension Room {
-    /// Sends to everybody or to one, as `send(_:isText:to:channel:)`. The functions in front of it are inlined into the
-    /// application, where the compiler knows the type of the receiver and nothing is boxed.
+    /// Sends to everybody or to one: the way that all forms of `send(_:isText:to:channel:)` share.
     @usableFromInline
     nonisolated(nonsending) func pass(
         _ bytes: RawSpan, isText: Bool, to receiver: ParticipantID?, channel: RoomChannel
