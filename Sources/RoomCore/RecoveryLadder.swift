@@ -98,7 +98,7 @@ package struct RecoveryLadder: Sendable {
             if case .delayed = state { return }
             settle(now: now, &actions)
         case .suspect(let since):
-            evidence.isSuspect = true
+            evidence.suspected(since: since)
             suspect(since: since, now: now, &actions)
         }
     }
@@ -272,7 +272,7 @@ package struct RecoveryLadder: Sendable {
             return
         }
         if now - deadline > configuration.timerTolerance, !hadGrace, grantGrace(now: now, &actions) { return }
-        apply(policy.timeIsUp(isAlive: evidence.isAlive, in: state, now: now), now: now, &actions)
+        apply(policy.timeIsUp(evidence, in: state, now: now), now: now, &actions)
     }
 
     /// The timer came far too late: this process slept or starved, and facts may be waiting behind it. Looks again
@@ -345,6 +345,7 @@ package struct RecoveryLadder: Sendable {
         switch state {
         case .idle, .healthy, .planned: updateStatus(&actions)
         case .connecting, .restarting, .delayed, .held, .watching:
+            if case .restarting = state { evidence.found(now: now) }
             wasConnected = true
             pace.recovered(now: now)
             record.note(.connected, now: now)

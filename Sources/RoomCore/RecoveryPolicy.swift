@@ -170,14 +170,16 @@ struct RecoveryPolicy: Sendable {
         return !isPathKept || isOfferer ? Response(step: .rebuildInTurn(.connectionFailed)) : .nothing
     }
 
-    /// The deadline of the state has come. `isAlive`: the path carries data.
-    func timeIsUp(isAlive: Bool, in state: RecoveryState, now: Timestamp) -> Response {
+    /// The deadline of the state has come.
+    func timeIsUp(_ evidence: PathEvidence, in state: RecoveryState, now: Timestamp) -> Response {
         switch state {
         case .idle, .healthy, .held: return .nothing
         case .connecting: return Response(step: .rebuildInTurn(.connectTimeout))
-        case .planned(_, let cause), .watching(_, let cause): return Response(step: .restart(cause))
+        case .planned(_, let cause): return Response(step: .restart(cause))
+        case .watching(_, let cause):
+            return Response(step: evidence.needsNewConnection ? .rebuildInTurn(cause) : .restart(cause))
         case .restarting(let restarting):
-            if restarting.isOptional, isAlive,
+            if restarting.isOptional, evidence.isAlive,
                 restarting.isAnswered || restarting.attempt >= configuration.optionalAttempts
             {
                 return Response(step: .settle)

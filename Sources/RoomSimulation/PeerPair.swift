@@ -27,6 +27,8 @@ final class PeerPair {
     var selected: Int?
     /// Since when the selected path has worked both ways.
     var worksSince: Timestamp?
+    /// Each path goes silent soon after it was found. Only a new connection helps.
+    var hasShortPaths = false
     /// Single heartbeats are looked at, since some are lost.
     var hasHeartbeats = false
     /// The association, from the offerer and from the answerer.

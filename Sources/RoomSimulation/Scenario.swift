@@ -59,8 +59,12 @@ package struct Scenario: Sendable {
         scenario.knowsAddresses = seed % 11 < 8
         if seed % 16 == 15 { scenario.useICEServerProvider(needsRelays: seed % 32 == 15) }
         if seed % 9 == 4 { scenario.replaceDuplicateNames() }
+        if seed % 10 == 9 { scenario.shortenPaths() }
         return scenario
     }
+
+    /// Connections may be such that restarts do not help.
+    package mutating func shortenPaths() { faults.kinds += Array(repeating: .shortPaths, count: 6) }
 
     /// Relays come from a provider of each application, which may fail.
     package mutating func useICEServerProvider(needsRelays: Bool) {
@@ -133,6 +137,9 @@ package enum FaultKind: String, TimedFaultKind, CaseIterable {
     case clockJump
     /// A peer connection fails.
     case peerFailure
+    /// The paths of a peer connection go silent soon after they are found, from now on: what was sent waits for a timer
+    /// of the association that always comes too late, and only a new connection helps. Needs `Scenario.shortenPaths`.
+    case shortPaths
     /// A program closes one of its data channels, or all, and leaves the connection open.
     case channelClosure
     /// One end refuses the next description that it is given.
@@ -154,5 +161,7 @@ package enum FaultKind: String, TimedFaultKind, CaseIterable {
     case nameTaken
 
     /// Those that need no particular scenario.
-    package static var general: [FaultKind] { allCases.filter { $0 != .iceServerOutage && $0 != .nameTaken } }
+    package static var general: [FaultKind] {
+        allCases.filter { ![.iceServerOutage, .nameTaken, .shortPaths].contains($0) }
+    }
 }

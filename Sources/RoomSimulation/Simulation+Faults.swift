@@ -72,6 +72,13 @@ extension Simulation {
                 }
                 endConnection(endpoint, PeerFailure("the handshake failed"))
             }
+        case .shortPaths:
+            let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }
+            guard let id = ids.randomElement(using: &random), let pair = node.endpoints[id]?.pair else { return }
+            pair.hasShortPaths = true
+            guard let selected = pair.selected else { return }
+            pair.rounds[selected].expiry = now
+            assessPath(pair)
         case .channelClosure:
             let ids = node.endpoints.keys.sorted { $0.rawValue < $1.rawValue }
             guard node.suspendedUntil <= now, let id = ids.randomElement(using: &random),
@@ -155,9 +162,8 @@ extension Simulation {
             }
             assessPaths(of: node)
         case .refusal: node.refusesNext = false
-        case .signalingReset, .pathFlap, .addressChange, .clockJump, .peerFailure, .channelClosure, .leaveAndReturn,
-            .reconnectNow,
-            .falseHint, .update, .kick, .nameTaken:
+        case .signalingReset, .pathFlap, .addressChange, .clockJump, .peerFailure, .shortPaths, .channelClosure,
+            .leaveAndReturn, .reconnectNow, .falseHint, .update, .kick, .nameTaken:
             break
         }
     }

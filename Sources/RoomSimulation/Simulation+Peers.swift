@@ -219,6 +219,9 @@ extension Simulation {
         }
         if pair.selected == nil { queue.push(.delivery(.establish(pair)), at: now + latency() * 2) }
         pair.selected = round
+        if pair.hasShortPaths {
+            pair.rounds[round].expiry = min(pair.rounds[round].expiry, now + .milliseconds(400))
+        }
         note("\(pair.id) uses round \(round), until \(pair.rounds[round].expiry.seconds)")
         // A new path is probed at once.
         for endpoint in [pair.offerer, pair.answerer] { endpoint?.isInSilence = false }

@@ -45,6 +45,24 @@ test("evidence that is merely late is waited for", () => {
     assert.deepEqual(endedBy(pair, alive).map(({ rung }) => rung), ["wait"]);
 });
 
+/** As an association whose timer comes, each time, while the path is being replaced. */
+test("paths that go silent as soon as they are found lead to a new connection", () => {
+    for (const side of ["a", "b"]) {
+        const pair = Pair.connected();
+        let silent = 20;
+        for (let round = 0; round < 2; round++) {
+            pair.fact(side, suspect(silent));
+            assert.equal(restarts(pair.run(silent + 2).a), 1);
+            pair.fact(side, alive);
+            silent += 2.5;
+            assert.equal(creations(pair.run(silent + 0.9).a), 0);
+        }
+        pair.fact(side, suspect(silent));
+        const actions = pair.run(silent + 2).a;
+        assert.deepEqual([restarts(actions), creations(actions)], [0, 1]);
+    }
+});
+
 test("a suspect peer is told that it is not heard", () => {
     const pair = Pair.connected();
     assert.deepEqual(commands(pair.fact("a", suspect(20))), [{ type: "sendHint", value: "unheard" }]);

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
 /** The size that an entry should have, in bytes, and the one that it must not exceed until then. */
-const aim = 25_000, limits = { "messages.js": 51_000, "room.js": 62_600 };
+const aim = 25_000, limits = { "messages.js": 51_200, "room.js": 62_800 };
 const folder = new URL("../../Sources/RoomPage/Client/", import.meta.url);
 
 let minify;

@@ -62,6 +62,36 @@ import TransportValues
         #expect(pair.machines[.b]?.status == .connected(nil))
     }
 
+    /// As a browser's association whose timer comes, each time, while the path is being replaced.
+    @Test(arguments: [Pair.Side.a, .b])
+    func pathsThatGoSilentAsSoonAsTheyAreFoundLeadToANewConnection(side: Pair.Side) {
+        var pair = Pair.connected()
+        let creations = pair.actions[.a]?.creations
+        var silent = 20.0
+        for _ in 0..<2 {
+            pair.fact(side, .liveness(.suspect(since: at(silent))))
+            #expect(pair.run(until: silent + 2)[.a]?.restarts == 1)
+            pair.fact(side, .liveness(.alive))
+            #expect(pair.machines[side]?.status == .connected(nil))
+            silent += 2.5
+            pair.run(until: silent + 0.9)
+        }
+        #expect(pair.actions[.a]?.creations == creations)
+        pair.fact(side, .liveness(.suspect(since: at(silent))))
+        #expect(pair.run(until: silent + 2)[.a]?.restarts == 0)
+        #expect(pair.actions[.a]?.creations == creations.map { $0 + 1 })
+    }
+
+    @Test func pathsThatHoldForAWhileAreRestartedEachTime() {
+        var pair = Pair.connected()
+        for time in stride(from: 20.0, to: 40, by: 3.1) {
+            pair.fact(.a, .liveness(.suspect(since: at(time))))
+            #expect(pair.run(until: time + 2)[.a]?.restarts == 1)
+            pair.fact(.a, .liveness(.alive))
+            pair.run(until: time + 3.1)
+        }
+    }
+
     /// A new connection would find no path either, and the old one would be gone when its path is back.
     @Test func restartsThatBringNoPathKeepTheConnectionForAMinute() {
         var pair = Pair.connected()

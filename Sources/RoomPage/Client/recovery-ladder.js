@@ -64,10 +64,9 @@ export class RecoveryLadder {
     stateChanged(state, now) {
         return this.#steps.run(now, (steps) => {
             const wasUp = steps.isUp;
-            steps.isUp = false;
-            if (state === "connected") {
-                steps.reset();
-                steps.isUp = true;
+            steps.isUp = state === "connected";
+            if (steps.isUp) {
+                steps.isSuspect = false;
                 steps.settle();
             } else if (state !== "disconnected") {
                 if (wasUp) this.#suspect(now);
@@ -99,7 +98,10 @@ export class RecoveryLadder {
     livenessChanged(liveness, now) {
         return this.#steps.run(now, (steps) => {
             steps.isSuspect = liveness.type === "suspect";
-            if (liveness.type === "suspect") this.#suspect(liveness.since);
+            if (liveness.type === "suspect") {
+                steps.suspected(liveness.since);
+                this.#suspect(liveness.since);
+            }
             // A rebuild that was decided is not cancelled by a sign of life of the connection that it replaces.
             else if (this.#state.type !== "delayed") steps.settle();
         });
@@ -298,7 +300,7 @@ export class RecoveryLadder {
             if (deadline === undefined || now < deadline) return steps.scheduleTimer();
             const isLate = minus(now, deadline) > this.#configuration.timerTolerance && !steps.hadGrace;
             if (isLate && this.#grantGrace()) return;
-            steps.perform(this.#policy.timeIsUp(steps.isAlive, this.#state, now));
+            steps.perform(this.#policy.timeIsUp(steps, this.#state, now));
         });
     }
 

@@ -199,14 +199,16 @@ export class RecoveryPolicy {
     }
 
     /**
-     * The deadline of the state has come. `isAlive`: the path carries data.
-     * @param {boolean} isAlive @param {RecoveryState} state @param {number} now @returns {Response}
+     * The deadline of the state has come.
+     * @param {import("./recovery-steps.js").RecoverySteps} evidence @param {RecoveryState} state @param {number} now
+     * @returns {Response}
      */
-    timeIsUp(isAlive, state, now) {
+    timeIsUp({ isAlive, needsNewConnection }, state, now) {
         switch (state.type) {
             case "idle": case "healthy": case "held": return nothing;
             case "connecting": return rebuildInTurn("connectTimeout");
-            case "planned": case "watching": return restart(state.cause);
+            case "planned": return restart(state.cause);
+            case "watching": return needsNewConnection ? rebuildInTurn(state.cause) : restart(state.cause);
             case "restarting": {
                 const attempts = state.attempts;
                 if (

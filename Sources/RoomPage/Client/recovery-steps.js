@@ -3,7 +3,7 @@ import { RebuildPace } from "./rebuild-pace.js";
 import { RecoveryRecord } from "./recovery-record.js";
 import { deadlineOf, statusOf } from "./recovery-state.js";
 import { RestartAttempts } from "./restart-attempts.js";
-import { plus } from "./time.js";
+import { minus, plus } from "./time.js";
 import { equal } from "./values.js";
 
 /** @typedef {import("./peer-types.js").Cause} Cause */
@@ -11,6 +11,11 @@ import { equal } from "./values.js";
 /** @typedef {import("./peer-types.js").PeerStatus} PeerStatus */
 /** @typedef {import("./peer-types.js").RoomIncident} RoomIncident */
 /** @typedef {import("./recovery-state.js").RecoveryState} RecoveryState */
+
+/** A path that goes silent within this time after a restart has brought it is a relapse. */
+const relapseWindow = 1;
+/** Relapses in a row after which only a new connection helps. One may be a path that was lost again. */
+const relapseLimit = 2;
 
 /** Takes the steps of a `RecoveryLadder`, and keeps what they change: the state, its record and the status. */
 export class RecoverySteps {
@@ -33,6 +38,10 @@ export class RecoverySteps {
     hadGrace = false;
     /** @type {PeerStatus} */
     status = { type: "waiting" };
+    /** When a restart has brought the present path. */
+    #foundAt = -Infinity;
+    #isRelapse = false;
+    #relapses = 0;
     // Of the present call.
     /** @type {LadderAction[]} */
     #actions = [];
@@ -48,6 +57,11 @@ export class RecoverySteps {
         this.record = new RecoveryRecord(participant, configuration.firstDataBudget);
         this.pace = new RebuildPace(configuration);
     }
+
+    /**
+     * Restarts bring paths, and nothing comes over them: what was sent waits for a timer of the old association.
+     */
+    get needsNewConnection() { return this.#relapses >= relapseLimit; }
 
     /** The path carries data, as far as is known. */
     get isAlive() { return this.isUp && !this.isSuspect; }
@@ -95,7 +109,22 @@ export class RecoverySteps {
     delay(deadline, cause) { this.enter({ type: "delayed", deadline, cause }); }
 
     /** There is a new connection, or none. */
-    reset() { this.isUp = this.isSuspect = false; }
+    reset() {
+        this.isUp = this.isSuspect = this.#isRelapse = false;
+        this.#foundAt = -Infinity;
+        this.#relapses = 0;
+    }
+
+    /**
+     * `since`: when the last sign of life came.
+     * @param {number} since
+     */
+    suspected(since) {
+        const isRelapse = minus(since, this.#foundAt) <= relapseWindow;
+        if (this.#isRelapse && isRelapse) return;
+        this.#isRelapse = isRelapse;
+        this.#relapses = isRelapse ? this.#relapses + 1 : 0;
+    }
 
     /** @param {number} duration */
     connect(duration) {
@@ -146,6 +175,10 @@ export class RecoverySteps {
     settle() {
         if (!this.isAlive || ["idle", "healthy", "planned"].includes(this.state.type))
             return this.updateStatus();
+        if (this.state.type === "restarting") {
+            this.#foundAt = this.now;
+            this.#isRelapse = false;
+        }
         this.wasConnected = true;
         this.pace.recovered(this.now);
         this.record.note("connected", this.now);
