@@ -365,6 +365,25 @@ test("the path is reported, again when it changes, with its generation", async (
     assert.equal(driver.peer.statistics.roundTrip, 0.02);
 });
 
+/** Chromium goes on sending over the old one until something comes, and messages may wait for a timer of SCTP. */
+test("something is sent at once over the path of a restart", async () => {
+    const driver = await Driver.connected();
+    const nudges = () => driver.connection.channels.filter(({ id }) => id !== null);
+    await driver.perform({ type: "restartPath", iceServers: [] });
+    await driver.perform({ type: "setRemoteDescription", value: { kind: "answer", text: "v=0\r\n" } });
+    await driver.time.run(1);
+    assert.deepEqual(nudges(), []);
+    driver.connection.heard(0, "local2", { candidateType: "relay" });
+    await driver.time.run(1.3);
+    assert.deepEqual(nudges().map(({ id, readyState }) => [id, readyState]), [[255, "closed"]]);
+    // The last one is not answered yet.
+    driver.connection.createDataChannel = () => { throw new Error("in use"); };
+    driver.connection.heard(0, "local2");
+    driver.take();
+    await driver.time.run(3);
+    assert.ok(driver.kinds().includes("pathChanged"));
+});
+
 test("a probe is a message that nobody reads, and bytes that arrive answer it", async () => {
     const driver = await Driver.connected();
     driver.take();

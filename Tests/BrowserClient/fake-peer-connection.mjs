@@ -8,8 +8,8 @@ export class FakeChannel {
     sent = [];
 
     constructor(label, init = {}) {
-        const { protocol = "", ordered = true, maxRetransmits = null, maxPacketLifeTime = null } = init;
-        Object.assign(this, { label, protocol, ordered, maxRetransmits, maxPacketLifeTime });
+        const { protocol = "", ordered = true, maxRetransmits = null, maxPacketLifeTime = null, id = null } = init;
+        Object.assign(this, { label, protocol, ordered, maxRetransmits, maxPacketLifeTime, id });
     }
 
     send(data) {

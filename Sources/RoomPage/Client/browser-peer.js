@@ -329,8 +329,10 @@ export class BrowserPeer {
 
     /** @param {PeerPath} path */
     #found(path) {
-        if (path.usernameFragment === this.#round.fragment) this.#watch?.pathFound();
+        const isLatest = path.usernameFragment === this.#round.fragment;
+        if (isLatest) this.#watch?.pathFound();
         if (equal(path, this.#path)) return;
+        if (isLatest && this.#path && this.#connection) this.#channels.nudge(this.#connection);
         this.#path = path;
         this.#report({ type: "checked" });
         this.#report({ type: "pathChanged", value: path });
