@@ -105,7 +105,7 @@ final class PeerLink: @unchecked Sendable {
         let (outcome, mustSchedule) = outbox.append(isOnLoop: isOnLoop, accept)
         if mustSchedule {
             loop.execute { self.drainAll() }
-        } else if outcome == .accepted {
+        } else if case .accepted = outcome {
             if isOnLoop { drain(channel) }
         } else if channel.isLossy, outcome == .dropped {
             onLossyDropped(1)
@@ -280,7 +280,7 @@ final class PeerLink: @unchecked Sendable {
         var firstTaken: UInt64?
         sending: while true {
             // A handful of frames per lock; the memory stays where it is until this loop releases it.
-            let batch = outbox.use { delivery.nextFrames(on: channel, in: &$0) }
+            var batch = outbox.use { delivery.nextFrames(on: channel, in: &$0) }
             for index in 0..<batch.count {
                 let bytes = batch[index]
                 if batch.hasHeaders { delivery.stamp(bytes, on: channel) }

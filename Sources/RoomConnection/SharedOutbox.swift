@@ -30,7 +30,7 @@ struct SharedOutbox: Sendable {
     ) -> (outcome: DeliveryOutbox.Outcome, mustSchedule: Bool) {
         state.withLock { state in
             let outcome = accept(&state.outbox)
-            guard !isOnLoop, !state.isDrainScheduled, outcome == .accepted else { return (outcome, false) }
+            guard !isOnLoop, !state.isDrainScheduled, case .accepted = outcome else { return (outcome, false) }
             state.isDrainScheduled = true
             return (outcome, true)
         }

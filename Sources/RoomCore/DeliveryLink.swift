@@ -185,8 +185,9 @@ package struct DeliveryLink: ~Copyable, Sendable {
         return outbox.frames(on: channel, from: outbox.firstSequence(on: channel))
     }
 
-    /// Writes into a frame what it says of the other direction. Called right before it is sent.
-    package func stamp(_ frame: UnsafeMutableRawBufferPointer, on channel: DeliveryChannel) {
+    /// Writes into a frame what it says of the other direction. Called right before it is sent. It is `mutating` so
+    /// that the caller does not copy the link for each frame.
+    package mutating func stamp(_ frame: UnsafeMutableRawBufferPointer, on channel: DeliveryChannel) {
         let received = streams[channel].machine.received
         frame.storeBytes(of: UInt32(truncatingIfNeeded: received).bigEndian, toByteOffset: 5, as: UInt32.self)
     }

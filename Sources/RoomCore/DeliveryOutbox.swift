@@ -108,6 +108,7 @@ package struct DeliveryOutbox {
     }
 
     /// The reason not to take a message of `count` bytes; nil: it is taken.
+    @inline(__always)
     private mutating func refusal(
         of count: Int, on channel: DeliveryChannel, mayDrop: Bool, isCounted: Bool
     ) -> Outcome? {
@@ -141,6 +142,7 @@ package struct DeliveryOutbox {
         level.isNumbered(channel) && partLength > 0 && count > partLength
     }
 
+    @inline(__always)
     private mutating func append(
         _ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind, on channel: DeliveryChannel, isCounted: Bool
     ) {

@@ -46,11 +46,18 @@ package struct SendBuffer {
     /// Messages and parts of messages.
     package var count: Int { entries.count }
 
-    /// Copies a message, or a part of one, in and gives it the next number. `head`: its first bytes. `isCounted`: the
-    /// application counts it.
+    /// Copies a message, or a part of one, in and gives it the next number. `isCounted`: the application counts it.
     package mutating func append(
-        head: UnsafeRawBufferPointer = .init(start: nil, count: 0), _ bytes: UnsafeRawBufferPointer,
-        kind: DeliveryProtocol.Kind, isCounted: Bool = true
+        _ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind, isCounted: Bool = true
+    ) {
+        append(head: UnsafeRawBufferPointer(start: nil, count: 0), bytes, kind: kind, isCounted: isCounted)
+    }
+
+    /// Copies a message in as `append` without a head does. `head`: its first bytes.
+    @inline(__always)
+    package mutating func append(
+        head: UnsafeRawBufferPointer, _ bytes: UnsafeRawBufferPointer, kind: DeliveryProtocol.Kind,
+        isCounted: Bool = true
     ) {
         let bodyOffset = headerLength + head.count
         let length = bodyOffset + bytes.count
@@ -152,9 +159,11 @@ package struct FrameBatch {
         }
     }
 
+    // Reading is `mutating` because the compiler copies the whole batch otherwise, for each frame.
+
     /// A frame, header included.
-    package subscript(index: Int) -> UnsafeMutableRawBufferPointer { frames[index] }
+    package subscript(index: Int) -> UnsafeMutableRawBufferPointer { mutating get { frames[index] } }
 
     /// Whether the channel is to carry a frame as text. Frames with a header are bytes.
-    package func isText(_ index: Int) -> Bool { !hasHeaders && kinds[index] == .text }
+    package mutating func isText(_ index: Int) -> Bool { !hasHeaders && kinds[index] == .text }
 }

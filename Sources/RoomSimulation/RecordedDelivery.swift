@@ -99,7 +99,7 @@ struct RecordedLink: ~Copyable {
         return batch
     }
 
-    func stamp(_ frame: UnsafeMutableRawBufferPointer, on channel: DeliveryChannel) {
+    mutating func stamp(_ frame: UnsafeMutableRawBufferPointer, on channel: DeliveryChannel) {
         let before = tape == nil ? [] : Frames.unstamped(frame)
         link.stamp(frame, on: channel)
         tape?("stamp", [before, channel], [UInt8](frame))
@@ -255,6 +255,7 @@ private struct Frames {
     var frames: [Frame]
 
     init(_ batch: FrameBatch) {
+        var batch = batch
         first = batch.first
         hasHeaders = batch.hasHeaders
         frames = (0..<batch.count).map { index in

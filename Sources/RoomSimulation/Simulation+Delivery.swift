@@ -121,7 +121,7 @@ extension Simulation {
     func drain(_ stream: PeerStream, _ channel: DeliveryChannel) {
         guard let endpoint = stream.endpoint, let id = stream.link.writable(channel) else { return }
         sending: while true {
-            let batch = stream.link.nextFrames(on: channel, in: &stream.outbox)
+            var batch = stream.link.nextFrames(on: channel, in: &stream.outbox)
             for index in 0..<batch.count {
                 let sequence = batch.first + UInt64(index)
                 let frame = batch[index]

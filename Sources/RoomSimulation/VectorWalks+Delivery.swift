@@ -136,7 +136,7 @@ private struct DeliveryWalk: ~Copyable {
 
     private mutating func drain(_ channel: DeliveryChannel) {
         guard let id = link.writable(channel) else { return }
-        let batch = link.nextFrames(on: channel, in: &outbox)
+        var batch = link.nextFrames(on: channel, in: &outbox)
         for index in 0..<batch.count {
             let sequence = batch.first + UInt64(index)
             if batch.hasHeaders { link.stamp(batch[index], on: channel) }

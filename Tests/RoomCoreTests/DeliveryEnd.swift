@@ -65,7 +65,7 @@ final class DeliveryEnd {
 
     func drain(_ channel: DeliveryChannel) {
         guard let id = link.writable(channel) else { return }
-        let batch = link.nextFrames(on: channel, in: &outbox)
+        var batch = link.nextFrames(on: channel, in: &outbox)
         for index in 0..<batch.count {
             if credit == 0, let refusal {
                 let verdict = link.frameRefused(batch.first + UInt64(index), refusal, on: channel)

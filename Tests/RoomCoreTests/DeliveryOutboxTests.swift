@@ -71,7 +71,7 @@ import TransportValues
             outbox.connected(maximumMessageSize: 100)
             _ = send(1000, &outbox)
             let lengths = (0..<12).compactMap { index -> Int? in
-                let batch = outbox.frames(on: .reliable, from: 1)
+                var batch = outbox.frames(on: .reliable, from: 1)
                 return index < batch.count ? batch[index].count : nil
             }
             #expect(lengths == Array(repeating: 100, count: 10) + [1000 - 910 + 9])
@@ -151,7 +151,7 @@ import TransportValues
         withOutbox(level: .exchange, buffer: 10_000, bulk: 10_000) { outbox in
             outbox.connected(maximumMessageSize: 100)
             for count in [50, 91, 92, 400] { _ = exchange(count, &outbox, on: .bulk) }
-            let batch = outbox.frames(on: .bulk, from: 1)
+            var batch = outbox.frames(on: .bulk, from: 1)
             let header = DeliveryProtocol.dataHeaderLength
             let frames = (0..<batch.count).map { [UInt8](batch[$0]) }
             #expect(frames.map(\.count) == [59, 100, 100, 10, 100, 100, 100, 100, 45])
