@@ -161,7 +161,7 @@ final class SCTPTransport {
     /// Throws `.closed`, `.invalidState`, `.messageTooLarge`, `.wouldBlock`.
     @inline(__always)
     func send(_ bytes: UnsafeRawBufferPointer, isText: Bool, on channel: ChannelID) throws(TransportError) {
-        guard let association, let slot = channels.table.slot(of: channel) else {
+        guard association != nil, let slot = channels.table.slot(of: channel) else {
             throw ChannelError.notOpen(hasEnded: isEnded)
         }
         guard channels.table.slots[slot].isOpen else {
@@ -184,6 +184,7 @@ final class SCTPTransport {
         } else {
             // Nothing may overtake the gathered messages.
             if outbox != nil, !sendOutbox() { throw blocked(slot) }
+            guard let association else { throw ChannelError.notOpen(hasEnded: isEnded) }
             core.stack.noteActivity()
             switch association.send(bytes, &delivery, protocol: kind) {
             case .sent: break
@@ -202,15 +203,11 @@ final class SCTPTransport {
     private func gather(
         _ bytes: UnsafeRawBufferPointer, _ delivery: SCTPDelivery, _ kind: UInt32, _ slot: Int
     ) -> Bool {
-        let box: Outbox
-        if let outbox {
-            box = outbox
-        } else {
-            box = core.outboxes.take()
-            outbox = box
+        if outbox == nil {
+            outbox = core.outboxes.take()
             if !output.isFlushScheduled { core.loop.atEndOfTurn(outboxWork) }
         }
-        if box.append(bytes, delivery, protocol: kind, slot: slot) { return true }
+        if let outbox, outbox.append(bytes, delivery, protocol: kind, slot: slot) { return true }
         return sendOutboxAndGather(bytes, delivery, kind, slot)
     }
 
