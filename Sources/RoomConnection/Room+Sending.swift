@@ -75,6 +75,62 @@ extension Room {
         try await pass(text.utf8.span.bytes, isText: true, to: participant?.participantID, channel: channel)
     }
 
+    // MARK: To one
+
+    // As above, and chosen where the receiver is not optional: only then does the compiler name it without a box.
+
+    /// Sends to one participant, as `send(_:isText:to:channel:)` to everybody or to one does.
+    @inlinable
+    @discardableResult
+    public nonisolated(nonsending) func send(
+        _ bytes: RawSpan, isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
+    ) async throws(RoomError) -> SendReport {
+        try await pass(bytes, isText: isText, to: participant.participantID, channel: channel)
+    }
+
+    /// Sends the elements of a span to one participant.
+    @inlinable
+    @discardableResult
+    public nonisolated(nonsending) func send(
+        _ bytes: Span<UInt8>, isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
+    ) async throws(RoomError) -> SendReport {
+        try await pass(bytes.bytes, isText: isText, to: participant.participantID, channel: channel)
+    }
+
+    /// Sends the elements of an array to one participant.
+    @inlinable
+    @discardableResult
+    public nonisolated(nonsending) func send(
+        _ bytes: [UInt8], isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
+    ) async throws(RoomError) -> SendReport {
+        try await pass(bytes.span.bytes, isText: isText, to: participant.participantID, channel: channel)
+    }
+
+    /// Sends a payload to one participant.
+    @inlinable
+    @discardableResult
+    public nonisolated(nonsending) func send(
+        _ payload: Payload, isText: Bool = false, to participant: any ParticipantReference,
+        channel: RoomChannel = .reliable
+    ) async throws(RoomError) -> SendReport {
+        // The storage is immutable and kept alive by `payload`; the pointer does not leave this call.
+        let bytes = payload.withUnsafeBytes { $0 }
+        defer { withExtendedLifetime(payload) {} }
+        return try await pass(bytes.bytes, isText: isText, to: participant.participantID, channel: channel)
+    }
+
+    /// Sends text to one participant.
+    @inlinable
+    @discardableResult
+    public nonisolated(nonsending) func send(
+        _ text: String, to participant: any ParticipantReference, channel: RoomChannel = .reliable
+    ) async throws(RoomError) -> SendReport {
+        try await pass(text.utf8.span.bytes, isText: true, to: participant.participantID, channel: channel)
+    }
+
     // MARK: Without waiting
 
     /// Sends to one participant without waiting. Throws `.wouldBlock`, and takes nothing, while its buffer is full or
@@ -166,7 +222,7 @@ extension Room {
         if let participant {
             guard let reference = try hub.reference(to: participant) else { return .early }
             let outcome = reference.send(bytes, isText: mode.isText, channel: mode.channel, mayDrop: false)
-            if outcome == .accepted { return .done(SendReport(to: participant)) }
+            if case .accepted = outcome { return .done(SendReport(to: participant)) }
             return try Self.report(outcome, bytes.byteCount, mode, reference.link).map(SendProgress.done)
                 ?? .full(reference.link)
         }

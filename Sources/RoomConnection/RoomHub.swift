@@ -89,17 +89,18 @@ final class RoomHub: PeerLinkReceiver, @unchecked Sendable {
 
     /// Nil: the room is not joined yet.
     func reference(to participant: ParticipantID) throws(RoomError) -> StrongLink? {
-        let (reference, hasJoined, end) = state.withLock { state -> (StrongLink?, Bool, RoomError?) in
+        try state.withLock { state throws(RoomError) -> StrongLink? in
             if state.recent?.participant != participant {
                 state.recent = state.references[participant].map { (participant, $0) }
             }
-            return (state.recent?.reference, state.hasJoined, state.end)
+            // There is none after the end.
+            if let reference = state.recent?.reference { return reference }
+            if let end = state.end { throw end }
+            guard !state.hasJoined else {
+                throw RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
+            }
+            return nil
         }
-        if let end { throw end }
-        if reference == nil, hasJoined {
-            throw RoomError(.peerNotFound, "\(participant) is not in the room (any more)")
-        }
-        return reference
     }
 
     /// Everybody else. Nil: the room is not joined yet.
