@@ -7,6 +7,10 @@
     /// All instances of a process share one thread that runs libwebsockets (see `Service`). Names are resolved on other
     /// threads. Each instance has a thread that connects to the addresses, and passes connected sockets to
     /// libwebsockets.
+    ///
+    /// These threads end with the last instance. libwebsockets' context stays until the process ends, for the next
+    /// instance: a few descriptors, and some 200 kB. Some versions of libwebsockets, among them Debian 13's, leave a
+    /// descriptor behind for each context that is destroyed.
     public final class LibwebsocketsSignaling: SignalingTransport {
         private enum State: Sendable {
             case running

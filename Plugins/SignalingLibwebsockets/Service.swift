@@ -15,11 +15,16 @@
     /// which are global variables of libwebsockets. With a second context, handshakes of the first fail, and its TLS
     /// contexts leak.
     ///
+    /// **Why it stays.** When the last transport has left, the thread ends, and the context waits for the next one.
+    /// It is never destroyed, because `lws_context_destroy` leaves the descriptor of the context's event pipe open from
+    /// libwebsockets 4.3.4 to 4.3.6 and in 4.4.0 and 4.4.1: each transport that came and went would cost one. Nobody
+    /// else can close it, since its number is private. Others, such as 4.3.9 and 4.5.0, close it twice; by then it may
+    /// be another thread's. What stays is one context: two or three descriptors besides the anchor, and some 200 kB.
+    ///
     /// **Late callbacks.** libwebsockets identifies a connection by a number. A number that is no longer in `drivers`
     /// is ignored. A driver stays in `drivers` until libwebsockets has destroyed it.
-    // SAFETY: `shared` has its lock. `context` is set before the thread starts; other threads read it only while
-    // `shared` is locked and `isRunning` is true, and the thread makes that false before it destroys the context.
-    // Everything else belongs to the thread.
+    // SAFETY: `shared` has its lock. `context` is set once, before anybody else has the service. Everything else
+    // belongs to the thread; one thread hands it to the next under the lock of `current`.
     final class Service: @unchecked Sendable {
         enum Command {
             case start(LibwebsocketsDriver)
@@ -37,15 +42,17 @@
             var commands: [Command] = []
             /// Whether the thread waits, or is about to: only then must it be woken, and only once.
             var isAsleep = false
-            var isRunning = true
+            /// Whether there is a thread that takes commands.
+            var isRunning = false
         }
 
         private struct Current {
             var service: Service?
+            /// The transports that have not been released. The thread runs while there is one.
             var users = 0
         }
-        /// The service of the process. The lock is held while a context is made or destroyed, since there must never be
-        /// two.
+        /// The service of the process, once there is one. The lock is held while the context is made, since there must
+        /// never be two, and while a thread starts or ends.
         private static let current = Locked(Current())
 
         private let shared = Locked(Shared())
@@ -72,12 +79,11 @@
 
         static func acquire() throws(TransportError) -> Service {
             try current.withLock { current throws(TransportError) in
-                if let service = current.service {
-                    current.users += 1
-                    return service
-                }
-                let service = try Service()
-                current = Current(service: service, users: 1)
+                let service: Service
+                if let existing = current.service { service = existing } else { service = try Service() }
+                current.service = service
+                if current.users == 0 { try service.startThread() }
+                current.users += 1
                 return service
             }
         }
@@ -106,7 +112,7 @@
             lws_set_log_level(0, nil)
             var info = Self.makeInfo(protocols)
             info.options = CLibwebsockets_option_tls | CLibwebsockets_option_explicit_vhosts
-            // Ownership: unretained; the thread keeps the service until it has destroyed the context.
+            // Ownership: unretained; `current` keeps the service as long as the context, which is for ever.
             info.user = Unmanaged.passUnretained(self).toOpaque()
             // The limits of requests and answers; a request of ours has at most 20 kB (`SignalingEndpoint.validate`).
             info.pt_serv_buf_size = 65_792
@@ -115,20 +121,28 @@
             // The service has its own deadlines.
             info.timeout_secs = 3600
             info.connect_timeout_secs = 3600
+            guard anchor >= 0 else { throw Self.outOfResources() }
             context = lws_create_context(&info)
-            let outOfResources = TransportError(
-                .resourceExhausted, "libwebsockets could not start: no descriptor, memory or thread is left",
-                isRetryable: true)
-            guard context != nil, anchor >= 0 else { throw outOfResources }
+            guard context != nil else { throw Self.outOfResources() }
             alarm.pointee.context = context
             trust.context = context
             trust.protocols = protocols
-            guard trust.makePlainHost(), DetachedThread.start({ self.run() }) else {
-                lws_context_destroy(context)
-                throw outOfResources
-            }
         }
 
+        private static func outOfResources() -> TransportError {
+            TransportError(
+                .resourceExhausted, "libwebsockets could not start: no descriptor, memory or thread is left",
+                isRetryable: true)
+        }
+
+        /// Called while `current` is locked and no thread runs.
+        private func startThread() throws(TransportError) {
+            guard trust.makePlainHost(), DetachedThread.start({ self.run() }) else { throw Self.outOfResources() }
+            // Only now: a job that was posted to a thread that did not start would never run.
+            shared.withLock { $0.isRunning = true }
+        }
+
+        /// Only of a service whose context could not be made.
         deinit {
             protocols.deallocate()
             alarm.deallocate()
@@ -218,8 +232,8 @@
             }
         }
 
-        /// Notifies owners whose connections are gone. Returns true when the last owner has left and the context is
-        /// destroyed.
+        /// Notifies owners whose connections are gone. Returns true when the last owner has left: then the thread ends,
+        /// and may have a successor already.
         private func finishReleases() -> Bool {
             guard !releases.isEmpty else { return false }
             let finished = releases.filter { release in !drivers.values.contains { $0.owner === release.owner } }
@@ -228,9 +242,9 @@
             let isLast = Self.current.withLock { current in
                 current.users -= finished.count
                 guard current.users == 0 else { return false }
-                current.service = nil
                 let late = shared.withLock { shared in
                     shared.isRunning = false
+                    defer { shared.commands = [] }
                     return shared.commands
                 }
                 for command in late {
@@ -239,9 +253,9 @@
                     }
                     if case .job(let job, let executor) = command { executor.runElsewhere(job) }
                 }
-                CLibwebsockets_alarm_stop(alarm)
-                lws_context_destroy(context)
-                trust.destroy()
+                nextDeadline = .distantFuture
+                setAlarm()
+                trust.forget()
                 return true
             }
             for release in finished { release.done() }

@@ -8,21 +8,26 @@
     /// The TLS contexts are made here because libwebsockets' own would also trust authorities in `../share` of the
     /// working directory, and would not report an unreadable file. Belongs to the service's thread.
     final class TrustStore {
-        private struct Entry {
+        private struct SecureHost {
             let host: OpaquePointer
             let tls: OpaquePointer
+        }
+        private struct Entry {
+            let host: SecureHost
             var stamp: TLSTrust.FileStamp
         }
-        /// The maximum number of different files in the life of the process.
+        /// The maximum number of different files while a transport exists.
         private static let limit = 64
 
         var context: OpaquePointer?
         var protocols: UnsafeMutablePointer<lws_protocols>?
         private var plain: OpaquePointer?
         private var entries: [String?: Entry] = [:]
+        /// Hosts that trust nobody yet.
+        private var spare: [SecureHost] = []
 
         func makePlainHost() -> Bool {
-            plain = makeHost(tls: nil)
+            if plain == nil { plain = makeHost(tls: nil) }
             return plain != nil
         }
 
@@ -33,35 +38,43 @@
             let stamp = try endpoint.tls.fileStamp()
             if var entry = entries[file] {
                 if entry.stamp != stamp {
-                    try trust(endpoint.tls, entry.tls)
+                    try trust(endpoint.tls, entry.host.tls)
                     entry.stamp = stamp
                     entries[file] = entry
                 }
-                return entry.host
+                return entry.host.host
             }
             guard entries.count < Self.limit else {
                 throw TransportError(
                     .resourceExhausted, "more than \(Self.limit) different files of authorities were named")
             }
-            let failed = TransportError(.resourceExhausted, "OpenSSL or libwebsockets could not make a TLS context")
-            guard let tls = CLibwebsockets_tls_new() else { throw failed }
-            do throws(TransportError) { try trust(endpoint.tls, tls) } catch {
-                SSL_CTX_free(tls)
+            let host: SecureHost
+            if let existing = spare.popLast() { host = existing } else { host = try makeSecureHost() }
+            do throws(TransportError) { try trust(endpoint.tls, host.tls) } catch {
+                spare.append(host)
                 throw error
             }
+            entries[file] = Entry(host: host, stamp: stamp)
+            return host.host
+        }
+
+        /// Frees the authorities. Their hosts are kept for other files; no session was stored in them.
+        func forget() {
+            for entry in entries.values {
+                CLibwebsockets_tls_forget(entry.host.tls)
+                spare.append(entry.host)
+            }
+            entries = [:]
+        }
+
+        private func makeSecureHost() throws(TransportError) -> SecureHost {
+            let failed = TransportError(.resourceExhausted, "OpenSSL or libwebsockets could not make a TLS context")
+            guard let tls = CLibwebsockets_tls_new() else { throw failed }
             guard let host = makeHost(tls: tls) else {
                 SSL_CTX_free(tls)
                 throw failed
             }
-            entries[file] = Entry(host: host, tls: tls, stamp: stamp)
-            return host
-        }
-
-        /// Frees the TLS contexts. Called after the context was destroyed, which destroys the hosts.
-        func destroy() {
-            for entry in entries.values { SSL_CTX_free(entry.tls) }
-            entries = [:]
-            plain = nil
+            return SecureHost(host: host, tls: tls)
         }
 
         private func makeHost(tls: OpaquePointer?) -> OpaquePointer? {
@@ -72,7 +85,7 @@
                 info.options = CLibwebsockets_option_tls
                 info.provided_client_ssl_ctx = tls
             }
-            return "signaling-\(entries.count)".withCString { name in
+            return "signaling-\(entries.count + spare.count)".withCString { name in
                 info.vhost_name = name
                 return lws_create_vhost(context, &info)
             }

@@ -135,6 +135,12 @@ static inline int CLibwebsockets_tls_trust(SSL_CTX *context, const char *file) {
     return done;
 }
 
+/// Frees the trusted authorities: none is left. If memory is exhausted, they stay.
+static inline void CLibwebsockets_tls_forget(SSL_CTX *context) {
+    X509_STORE *store = X509_STORE_new();
+    if (store) SSL_CTX_set_cert_store(context, store);
+}
+
 /// Returns the reason of a failed verification, or NULL. `store_context` is the user pointer of
 /// LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION.
 static inline const char *CLibwebsockets_verify_error(void *store_context) {
