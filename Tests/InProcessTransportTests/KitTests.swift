@@ -121,28 +121,43 @@ import TransportTestKit
 
 /// The judgement of memory that is measured while other parts of the process allocate and free some.
 struct MemoryGrowthTests {
-    private func isLeak(_ quarters: [Int]) -> (isLeak: Bool?, after: Int) {
+    /// Judges quarters that grow evenly, but for memory that is given back within one batch.
+    private func isLeak(_ quarters: [Int], givenBack: [Int: Int] = [:]) -> (isLeak: Bool?, after: Int) {
         var growth = MemoryGrowth(limit: 10)
-        for quarter in quarters where growth.isLeak == nil { growth.quarters.append(quarter) }
+        for (number, quarter) in quarters.enumerated() where growth.isLeak == nil {
+            var batches = Array(repeating: quarter / 10, count: 10)
+            batches[number % 10] += quarter % 10 - givenBack[number, default: 0]
+            growth.batches += batches
+        }
         return (growth.isLeak, growth.quarters.count)
     }
 
     @Test func aLeakIsFoundAlthoughOthersFreeMemory() {
-        let leaking = Array(repeating: 100, count: 16)
+        let leaking = Array(repeating: 1000, count: 16)
         #expect(isLeak(leaking) == (true, 16))
         // Threads that end give their caches back.
         for first in 0..<12 {
-            var quarters = leaking
-            quarters[first] = -50_000
-            quarters[first + 2] = -50_000
-            #expect(isLeak(quarters) == (true, 16), "freed in quarters \(first) and \(first + 2)")
+            let givenBack = [first: 500_000, first + 2: 500_000]
+            #expect(isLeak(leaking, givenBack: givenBack) == (true, 16), "freed in quarters \(givenBack.keys)")
         }
+    }
+
+    @Test func aLeakIsFoundAlthoughWhatOthersFreeMakesUpForIt() {
+        let leaking = Array(repeating: 1000, count: 16)
+        #expect(isLeak(leaking, givenBack: [0: 1000, 1: 1000, 2: 1000]) == (true, 16))
+        #expect(isLeak(leaking, givenBack: [4: 950, 5: 1100, 6: 1000, 7: 2000, 8: 1000]) == (true, 16))
     }
 
     @Test func cachesThatFillUpAreNoLeak() {
         #expect(isLeak([0, 0, 0, 0]) == (false, 4))
-        #expect(isLeak([500, 0, 10, -3]) == (false, 4))
-        #expect(isLeak([500, 400, 300, 200, 100, 50, 5, 0, 100, 0]) == (false, 10))
-        #expect(isLeak(Array(repeating: 100, count: 12) + [100, 0, 100, 0]) == (false, 16))
+        #expect(isLeak([5000, 0, 100, -30]) == (false, 4))
+        #expect(isLeak([5000, 4000, 3000, 2000, 1000, 500, 50, 0, 1000, 0]) == (false, 10))
+        #expect(isLeak(Array(repeating: 1000, count: 12) + [1000, 0, 1000, 0]) == (false, 16))
+    }
+
+    @Test func memoryThatIsFreedNowAndThenIsNoLeak() {
+        let sawtooth = Array(repeating: 1000, count: 16)
+        let givenBack = Dictionary(uniqueKeysWithValues: (0..<16).map { ($0, 1000) })
+        #expect(isLeak(sawtooth, givenBack: givenBack) == (false, 16))
     }
 }
