@@ -118,7 +118,8 @@ final class DTLSSession {
             // Mostly there is one record in a datagram, and asking OpenSSL for a second one costs as much as the first.
             if cursor == incoming.count, SSL_has_pending(ssl) == 0 { return 0 }
             let before = cursor
-            ERR_clear_error()
+            // Clearing costs much more than looking, and there is an error only after one.
+            if ERR_peek_error() != 0 { ERR_clear_error() }
             let count = SSL_read(ssl, buffer.baseAddress, Int32(truncatingIfNeeded: buffer.count))
             if !isEstablished { note(count) }
             if count > 0 { return Int(count) }
@@ -133,8 +134,7 @@ final class DTLSSession {
     @inline(__always)
     func write(_ bytes: UnsafeRawPointer, count: Int) {
         guard isEstablished, !isOver else { return }
-        ERR_clear_error()
-        _ = SSL_write(ssl, bytes, Int32(truncatingIfNeeded: count))
+        if SSL_write(ssl, bytes, Int32(truncatingIfNeeded: count)) <= 0 { ERR_clear_error() }
     }
 
     /// Announces to the other side that no more data follows (close_notify).
