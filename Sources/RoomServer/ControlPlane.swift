@@ -121,8 +121,12 @@ struct ControlPlane: Sendable {
 
     /// Ends the thread and all of its connections.
     func stop() async {
-        let hub = hub
-        try? await hub.eventLoop.submit { hub.value.stop() }.get()
+        let (hub, admin) = (hub, admin)
+        try? await hub.eventLoop.submit {
+            hub.value.stop()
+            // It knows the loops of the rooms, which the server would keep for as long as it is kept.
+            admin.value = nil
+        }.get()
         try? await group.shutdownGracefully()
     }
 }

@@ -25,6 +25,20 @@ struct Listener: Sendable {
         let gate = try AddressGate(configuration)
         let report = ServerReport(loops: configuration.threads, configuration.limits, webhooks: webhooks)
         let loops = try await makeLoops(configuration, origins, authority, gate, report, logger, on: group)
+        do {
+            return try await start(
+                configuration, authority, loops, gate, report, tls, logger, on: group, hub: hub, memory: memory)
+        } catch {
+            await loops.stop()
+            throw error
+        }
+    }
+
+    private static func start(
+        _ configuration: RoomServerConfiguration, _ authority: ServerAuthority, _ loops: ServerLoops,
+        _ gate: AddressGate, _ report: ServerReport, _ tls: ServerTLS?, _ logger: Logger,
+        on group: MultiThreadedEventLoopGroup, hub: NIOLoopBound<EventHub>?, memory: MarkMemory?
+    ) async throws -> Listener {
         if let hub { try await loops.report(to: hub) }
         if let memory { try await loops.remember(memory) }
         let superseded = group.next().makePromise(of: Void.self)
@@ -158,7 +172,7 @@ struct Listener: Sendable {
     func stop() async {
         try? await channel.close().get()
         await cluster?.stop()
-        for loop in loops.all { try? await loop.eventLoop.submit { loop.value.stop() }.get() }
+        await loops.stop()
         // A process that ends while it is at work would take the library of its digests away from it.
         await pages?.value
     }

@@ -354,6 +354,10 @@ final class ServerLoop {
         timer = nil
         events = nil
         for socket in Array(sockets.values) { socket.abort() }
+        for case let remote as RemoteConnection in connections.values { remote.ended() }
         whenEmpty?.succeed()
+        // The loops know each other and the node, which knows them: none of them would ever be freed.
+        loops = nil
+        cluster = nil
     }
 }

@@ -26,6 +26,11 @@ struct ServerLoops: Sendable {
         for loop in all { try await loop.eventLoop.submit { loop.value.report(to: hub) }.get() }
     }
 
+    /// Ends what the loops do, and lets go of their memory. Without it, they hold each other for ever.
+    func stop() async {
+        for loop in all { try? await loop.eventLoop.submit { loop.value.stop() }.get() }
+    }
+
     /// The server's loop on this event loop, which the caller is on.
     func own(_ eventLoop: any EventLoop) -> ServerLoop? { all.first { $0.eventLoop === eventLoop }?.value }
 }

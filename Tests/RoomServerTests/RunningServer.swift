@@ -4,7 +4,7 @@ import RoomServer
 import Testing
 
 /// Runs `body` beside a server on a free port, with several threads: most connections move between them. The server is
-/// stopped afterwards.
+/// stopped afterwards, and must leave nothing in memory.
 func withServer(
     _ configure: (inout RoomServerConfiguration) -> Void = { _ in },
     logger: Logger? = nil, isolation: isolated (any Actor)? = #isolation,
@@ -15,7 +15,14 @@ func withServer(
     configure(&configuration)
     var quiet = Logger(label: "test")
     quiet.logLevel = .error
-    let server = RoomServer(configuration: configuration, logger: logger ?? quiet)
+    try await expectNothingRemains(logger ?? quiet) { try await withServer(configuration, $0, body) }
+}
+
+private func withServer(
+    _ configuration: RoomServerConfiguration, _ logger: Logger, isolation: isolated (any Actor)? = #isolation,
+    _ body: (RoomServer) async throws -> Void
+) async throws {
+    let server = RoomServer(configuration: configuration, logger: logger)
     let running = Task { try await server.run() }
     do {
         _ = try await server.address

@@ -6,13 +6,16 @@ import Testing
 
 @Suite("Servers that cannot start", .timeLimit(.minutes(1)))
 struct StartTests {
+    /// Returns the error of a server that cannot start, and leaves nothing in memory either.
     private func error(_ configure: (inout RoomServerConfiguration) -> Void) async throws -> RoomServerError? {
         var configuration = RoomServerConfiguration()
         configure(&configuration)
-        let server = RoomServer(
-            configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
-        do { try await server.run() } catch { return error as? RoomServerError }
-        return nil
+        var result: RoomServerError?
+        try await expectNothingRemains(Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }) { logger in
+            let server = RoomServer(configuration: configuration, logger: logger)
+            do { try await server.run() } catch { result = error as? RoomServerError }
+        }
+        return result
     }
 
     /// A service is started again after the one, and not after the other.

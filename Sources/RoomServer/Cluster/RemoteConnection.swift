@@ -30,6 +30,8 @@ final class RemoteConnection: ServerConnection {
 
     /// Begins with the client's hello.
     func begin(_ hello: [UInt8], address: String) {
+        // The server has stopped meanwhile.
+        guard loop.cluster != nil else { return }
         let id = loop.register(self)
         self.id = id
         loop.connected(id)

@@ -19,6 +19,19 @@ struct ClusterTests {
         let redis = try RedisProcess.started()
         var logger = Logger(label: "test")
         logger.logLevel = .critical
+        try await expectNothingRemains(log?.logger ?? logger) { first in
+            try await expectNothingRemains(logger) { others in
+                try await withNodes(count, threads: threads, redis, first, others, configure: configure, body)
+            }
+        }
+        withExtendedLifetime(redis) {}
+    }
+
+    private func withNodes(
+        _ count: Int, threads: Int, _ redis: RedisProcess, _ first: Logger, _ others: Logger,
+        isolation: isolated (any Actor)? = #isolation, configure: (inout RoomServerConfiguration) -> Void,
+        _ body: (_ nodes: [RoomServer], _ stop: (Int) async throws -> Void) async throws -> Void
+    ) async throws {
         var nodes: [RoomServer] = []
         var running: [Task<Void, any Error>] = []
         for number in 0..<count {
@@ -27,8 +40,7 @@ struct ClusterTests {
             configuration.threads = threads
             configuration.cluster = .init(redis: redis.url, node: "n\(number)", advertise: "link://127.0.0.1:0")
             if number == 0 { configure(&configuration) }
-            let node = RoomServer(
-                configuration: configuration, logger: number == 0 ? log?.logger ?? logger : logger)
+            let node = RoomServer(configuration: configuration, logger: number == 0 ? first : others)
             nodes.append(node)
             running.append(Task { try await node.run() })
         }
@@ -45,7 +57,6 @@ struct ClusterTests {
         }
         for task in running { task.cancel() }
         for task in running { _ = await task.result }
-        withExtendedLifetime(redis) {}
     }
 
     @Test(arguments: [1, 3])
