@@ -1,10 +1,13 @@
-package import HeapModule
-package import TransportValues
+public import HeapModule
+public import TransportValues
 
 /// The times at which something may be due. Each key has at most one deadline: the earliest that was scheduled.
 ///
 /// A deadline only means that the owner of the key must check whether something is due. The owner decides, and
 /// schedules the next one.
+// `@usableFromInline`: without it, other modules cannot inline the methods of a type that is `package`, and a generic
+// one is called unspecialized.
+@usableFromInline
 package struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
     @usableFromInline
     struct Entry: Comparable, Sendable {
@@ -28,6 +31,7 @@ package struct DeadlineQueue<Key: Hashable & Sendable>: Sendable {
     @usableFromInline var heap = Heap<Entry>()
     @usableFromInline var earliest: [Key: Timestamp] = [:]
 
+    @inlinable
     package init() {}
 
     @inlinable package var next: Timestamp? { heap.min?.time }

@@ -32,6 +32,8 @@ package enum DeliveryLevel: Sendable, CaseIterable {
 }
 
 /// The channels of a room, each carried by a data channel of the peer connection.
+// `@usableFromInline`: otherwise other modules compare two of them through the witness table.
+@usableFromInline
 package enum DeliveryChannel: Int, Sendable, CaseIterable {
     case reliable
     case unordered

@@ -4,11 +4,15 @@ internal import TransportValues
 /// numbers.
 ///
 /// Machines draw from one that is handed in, never from the system, so that every run can be replayed.
+// `@usableFromInline`: without it, other modules cannot inline the methods of a type that is `package`.
+@usableFromInline
 package struct SeededGenerator: RandomNumberGenerator, Sendable, Hashable {
-    private var state: UInt64
+    @usableFromInline var state: UInt64
 
+    @inlinable
     package init(seed: UInt64) { state = seed }
 
+    @inlinable
     package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var mixed = state
