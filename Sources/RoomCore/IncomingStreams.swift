@@ -45,7 +45,7 @@ package struct IncomingStreams: Sendable {
         var isEnded = false
     }
 
-    private var streams: [UInt64: Stream] = [:]
+    private var streams = OpenStreams<Stream>()
     package private(set) var newestID: UInt64
     private let windowSize: UInt64
 
@@ -55,11 +55,14 @@ package struct IncomingStreams: Sendable {
         windowSize = window
     }
 
-    package var ids: [UInt64] { streams.keys.sorted() }
+    package var ids: [UInt64] { streams.ids }
+
+    /// Whether the stream has not ended.
+    package func isOpen(_ id: UInt64) -> Bool { streams.index(of: id) != nil }
 
     /// Bytes that have come and were not consumed.
     package func unconsumed(_ id: UInt64) -> UInt64 {
-        streams[id].map { $0.window.received - $0.window.consumed } ?? 0
+        streams[id: id].map { $0.window.received - $0.window.consumed } ?? 0
     }
 
     // MARK: What the sender says
@@ -70,19 +73,21 @@ package struct IncomingStreams: Sendable {
         guard id > newestID else { return .malformed }
         newestID = id
         guard streams.count < StreamLimits.open else { return .refused(code: StreamCode.busy) }
-        streams[id] = Stream(window: ReceiveWindow(&budget, size: windowSize), length: length)
+        streams.append(Stream(window: ReceiveWindow(&budget, size: windowSize), length: length), id: id)
         return .taken
     }
 
     package mutating func dataReceived(
         _ id: UInt64, count: Int, _ budget: inout ReceiveWindow.Budget
     ) -> Chunk {
-        guard let stream = streams[id], !stream.isEnded else { return id > newestID ? .malformed : .ignored }
-        if let length = stream.length, stream.window.received + UInt64(count) > length {
+        guard let index = streams.index(of: id), !streams[index].isEnded else {
+            return id > newestID ? .malformed : .ignored
+        }
+        if let length = streams[index].length, streams[index].window.received + UInt64(count) > length {
             remove(id, &budget)
             return .refused(code: StreamCode.lengthExceeded)
         }
-        guard streams[id]?.window.receive(count) == true else {
+        guard streams[index].window.receive(count) else {
             remove(id, &budget)
             return .refused(code: StreamCode.windowExceeded)
         }
@@ -90,12 +95,12 @@ package struct IncomingStreams: Sendable {
     }
 
     package mutating func endReceived(_ id: UInt64, _ budget: inout ReceiveWindow.Budget) -> End {
-        guard let stream = streams[id], !stream.isEnded else { return .ignored }
-        guard stream.length == nil || stream.window.received == stream.length else {
+        guard let index = streams.index(of: id), !streams[index].isEnded else { return .ignored }
+        guard streams[index].length == nil || streams[index].window.received == streams[index].length else {
             remove(id, &budget)
             return .refused(code: StreamCode.incomplete)
         }
-        streams[id]?.isEnded = true
+        streams[index].isEnded = true
         return .taken
     }
 
@@ -117,15 +122,15 @@ package struct IncomingStreams: Sendable {
     package mutating func consume(
         _ id: UInt64, count: Int, now: Timestamp, _ budget: inout ReceiveWindow.Budget
     ) -> Grant? {
-        guard streams[id]?.window.consume(count) == true, streams[id]?.isEnded == false,
-            let limit = streams[id]?.window.grant(now: now, &budget), let consumed = streams[id]?.window.consumed
+        guard let index = streams.index(of: id), streams[index].window.consume(count), !streams[index].isEnded,
+            let limit = streams[index].window.grant(now: now, &budget)
         else { return nil }
-        return Grant(consumed: consumed, limit: limit)
+        return Grant(consumed: streams[index].window.consumed, limit: limit)
     }
 
     /// The application has consumed all bytes and seen the end: send `finished`. False: the stream has ended before.
     package mutating func finish(_ id: UInt64, _ budget: inout ReceiveWindow.Budget) -> Bool {
-        guard let stream = streams[id], stream.isEnded, stream.window.consumed == stream.window.received else {
+        guard let stream = streams[id: id], stream.isEnded, stream.window.consumed == stream.window.received else {
             return false
         }
         return remove(id, &budget)
@@ -143,7 +148,7 @@ package struct IncomingStreams: Sendable {
 
     @discardableResult
     private mutating func remove(_ id: UInt64, _ budget: inout ReceiveWindow.Budget) -> Bool {
-        guard let stream = streams.removeValue(forKey: id) else { return false }
+        guard let stream = streams.remove(id) else { return false }
         stream.window.end(&budget)
         return true
     }

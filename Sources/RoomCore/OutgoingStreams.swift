@@ -52,7 +52,7 @@ package struct OutgoingStreams: Sendable {
         var isEnded = false
     }
 
-    private var streams: [UInt64: Stream] = [:]
+    private var streams = OpenStreams<Stream>()
     package private(set) var newestID: UInt64
     /// Of a stream that begins.
     private let firstWindow: SendWindow
@@ -64,80 +64,84 @@ package struct OutgoingStreams: Sendable {
     }
 
     /// The ids of the streams that have not ended.
-    package var ids: [UInt64] { streams.keys.sorted() }
+    package var ids: [UInt64] { streams.ids }
 
     /// A stream begins: send `open` with its id. Nil: there are too many.
     package mutating func open(length: UInt64?) -> UInt64? {
         guard streams.count < StreamLimits.open else { return nil }
         newestID += 1
-        streams[newestID] = Stream(window: firstWindow, length: length)
+        streams.append(Stream(window: firstWindow, length: length), id: newestID)
         return newestID
     }
 
     /// A chunk of so many bytes is to be sent.
     package mutating func begin(_ id: UInt64, count: Int) -> Start {
-        guard let stream = streams[id], !stream.isEnded else { return .closed }
-        if let length = stream.length, stream.window.sent + UInt64(count) > length { return .tooLong }
-        let isBegun = streams[id]?.window.begin(count) ?? false
+        guard let index = streams.index(of: id), !streams[index].isEnded else { return .closed }
+        if let length = streams[index].length, streams[index].window.sent + UInt64(count) > length { return .tooLong }
+        let isBegun = streams[index].window.begin(count)
         return isBegun ? .begun : .wait
     }
 
     /// The chunk that has begun was not taken.
-    package mutating func undo(_ id: UInt64, count: Int) { streams[id]?.window.undo(count) }
+    package mutating func undo(_ id: UInt64, count: Int) {
+        if let index = streams.index(of: id) { streams[index].window.undo(count) }
+    }
 
     /// Whether a chunk may begin, or waiting for one makes no sense.
-    package func isOpen(_ id: UInt64) -> Bool { streams[id]?.window.isOpen ?? true }
+    package func isOpen(_ id: UInt64) -> Bool { streams[id: id]?.window.isOpen ?? true }
 
     /// Bytes that were sent.
-    package func sent(_ id: UInt64) -> UInt64? { streams[id]?.window.sent }
+    package func sent(_ id: UInt64) -> UInt64? { streams[id: id]?.window.sent }
 
     /// All bytes were given: send `end`. False: fewer than were announced, or the stream has ended.
     package mutating func end(_ id: UInt64) -> Bool {
-        guard let stream = streams[id], !stream.isEnded, stream.length == nil || stream.window.sent == stream.length
+        guard let index = streams.index(of: id), !streams[index].isEnded,
+            streams[index].length == nil || streams[index].window.sent == streams[index].length
         else { return false }
-        streams[id]?.isEnded = true
+        streams[index].isEnded = true
         return true
     }
 
     /// Whether fewer bytes were given than were announced.
     package func isIncomplete(_ id: UInt64) -> Bool {
-        guard let stream = streams[id], !stream.isEnded, let length = stream.length else { return false }
+        guard let stream = streams[id: id], !stream.isEnded, let length = stream.length else { return false }
         return stream.window.sent < length
     }
 
     /// This side gives a stream up: send `reset`. False: it has ended already.
-    package mutating func cancel(_ id: UInt64) -> Bool { streams.removeValue(forKey: id) != nil }
+    package mutating func cancel(_ id: UInt64) -> Bool { streams.remove(id) != nil }
 
     // MARK: What the receiver says
 
     /// Returns the bytes that the receiver has consumed so far. Nil: the stream has ended, or the numbers cannot be.
     package mutating func windowReceived(_ id: UInt64, consumed: UInt64, limit: UInt64) -> UInt64? {
-        guard let stream = streams[id], consumed >= stream.consumed, consumed <= stream.window.sent else { return nil }
-        streams[id]?.consumed = consumed
-        _ = streams[id]?.window.grant(limit)
+        guard let index = streams.index(of: id), consumed >= streams[index].consumed,
+            consumed <= streams[index].window.sent
+        else { return nil }
+        streams[index].consumed = consumed
+        _ = streams[index].window.grant(limit)
         return consumed
     }
 
     /// The receiver has consumed everything. Returns the number of bytes; nil: no such stream, or it cannot be.
     package mutating func finishedReceived(_ id: UInt64) -> UInt64? {
-        guard let stream = streams[id], stream.isEnded else { return nil }
-        streams[id] = nil
-        return stream.window.sent
+        guard streams[id: id]?.isEnded == true else { return nil }
+        return streams.remove(id)?.window.sent
     }
 
     /// The receiver wants no more. False: there is no such stream.
-    package mutating func stopReceived(_ id: UInt64) -> Bool { streams.removeValue(forKey: id) != nil }
+    package mutating func stopReceived(_ id: UInt64) -> Bool { streams.remove(id) != nil }
 
     /// The receiver has given this side up and is back: it has forgotten the streams up to `last`. Returns those.
     package mutating func restartReceived(last: UInt64) -> [UInt64] {
         let ended = ids.filter { $0 <= last }
-        for id in ended { streams[id] = nil }
+        for id in ended { _ = streams.remove(id) }
         return ended
     }
 
     /// The session of either side has ended. Returns the streams that end with it.
     package mutating func removeAll() -> [UInt64] {
-        defer { streams = [:] }
+        defer { streams.removeAll() }
         return ids
     }
 }
