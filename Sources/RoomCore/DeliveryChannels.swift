@@ -60,8 +60,8 @@ package struct DeliveryChannels: Sendable {
 
     /// The data channel to send on, nil while it takes nothing.
     package func writable(_ channel: DeliveryChannel) -> ChannelID? {
-        let slot = slots[channel.rawValue]
-        return slot.isOpen && !slot.isBlocked ? slot.id : nil
+        guard slots[channel.rawValue].isOpen, !slots[channel.rawValue].isBlocked else { return nil }
+        return slots[channel.rawValue].id
     }
 
     /// The channel that a data channel carries.

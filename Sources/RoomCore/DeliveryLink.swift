@@ -7,6 +7,7 @@ package import TransportValues
 ///
 /// Pure. A shell hands it what the connection tells, sends the frames that it names, and tells what became of them. The
 /// frames lie in a `DeliveryOutbox`.
+// What is asked for every frame is `mutating`, though it changes nothing: Swift would copy all of the link to ask it.
 package struct DeliveryLink: ~Copyable, Sendable {
     package enum TimerID: Hashable, Sendable {
         /// An acknowledgement is due on a numbered channel.
@@ -173,7 +174,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
     // MARK: Sending
 
     /// The data channel to send on, nil while it takes nothing.
-    package func writable(_ channel: DeliveryChannel) -> ChannelID? { channels.writable(channel) }
+    package mutating func writable(_ channel: DeliveryChannel) -> ChannelID? { channels.writable(channel) }
 
     /// The next frames to hand to the channel. Called under the lock of the outbox, after `writable`.
     package mutating func nextFrames(on channel: DeliveryChannel, in outbox: inout DeliveryOutbox) -> FrameBatch {
@@ -185,8 +186,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
         return outbox.frames(on: channel, from: outbox.firstSequence(on: channel))
     }
 
-    /// Writes into a frame what it says of the other direction. Called right before it is sent. It is `mutating` so
-    /// that the caller does not copy the link for each frame.
+    /// Writes into a frame what it says of the other direction. Called right before it is sent.
     package mutating func stamp(_ frame: UnsafeMutableRawBufferPointer, on channel: DeliveryChannel) {
         let received = streams[channel].machine.received
         frame.storeBytes(of: UInt32(truncatingIfNeeded: received).bigEndian, toByteOffset: 5, as: UInt32.self)
@@ -221,7 +221,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
     // MARK: Receiving
 
     /// The channel that a data channel carries.
-    package func channel(of id: ChannelID) -> DeliveryChannel? { channels.channel(of: id) }
+    package mutating func channel(of id: ChannelID) -> DeliveryChannel? { channels.channel(of: id) }
 
     /// A whole message of the transport. Afterwards: release what `takeReleasable` names on this channel, then do as
     /// the verdict says.
@@ -301,7 +301,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
     }
 
     /// Whether a numbered channel has an acknowledgement that no frame has carried while it was blocked.
-    package func isAcknowledgementOverdue(_ channel: DeliveryChannel) -> Bool {
+    package mutating func isAcknowledgementOverdue(_ channel: DeliveryChannel) -> Bool {
         level.isNumbered(channel) && streams[channel].isAcknowledgementOverdue
     }
 
@@ -320,7 +320,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
     }
 
     /// The channel for a hint, nil where none can be sent now.
-    package var hintChannel: ChannelID? { machine.isOpen ? channels.writable(.reliable) : nil }
+    package var hintChannel: ChannelID? { streams[.reliable].machine.isOpen ? channels.writable(.reliable) : nil }
 
     /// The channel has not taken an acknowledgement or a hint. An acknowledgement is sent when the channel takes frames
     /// again, unless a frame carries it before.
@@ -345,7 +345,7 @@ package struct DeliveryLink: ~Copyable, Sendable {
     }
 
     /// Of the channels that are watched.
-    private func acknowledged(_ buffered: (ChannelID) -> Int) -> [3 of UInt64?] {
+    private mutating func acknowledged(_ buffered: (ChannelID) -> Int) -> [3 of UInt64?] {
         [
             acknowledged(on: .reliable, buffered), acknowledged(on: .unordered, buffered),
             acknowledged(on: .bulk, buffered),
@@ -353,11 +353,10 @@ package struct DeliveryLink: ~Copyable, Sendable {
     }
 
     /// How much of the channel's data was acknowledged, in frames or bytes; nil when nothing is outstanding.
-    private func acknowledged(on channel: DeliveryChannel, _ buffered: (ChannelID) -> Int) -> UInt64? {
+    private mutating func acknowledged(on channel: DeliveryChannel, _ buffered: (ChannelID) -> Int) -> UInt64? {
         guard channels.isOpen(channel), let id = channels.id(of: channel) else { return nil }
         if level.isNumbered(channel) {
-            let machine = streams[channel].machine
-            return machine.unacknowledged > 0 ? machine.acknowledged : nil
+            return streams[channel].machine.unacknowledged > 0 ? streams[channel].machine.acknowledged : nil
         }
         let outstanding = buffered(id)
         return outstanding > 0 ? plain.acknowledgedBytes(on: channel, buffered: outstanding) : nil

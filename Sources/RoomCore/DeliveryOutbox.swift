@@ -192,9 +192,9 @@ package struct DeliveryOutbox {
     package func lastSequence(on channel: DeliveryChannel) -> UInt64 { buffers[channel.rawValue].lastSequence }
     package func firstSequence(on channel: DeliveryChannel) -> UInt64 { buffers[channel.rawValue].firstSequence }
 
-    /// The frames from `sequence` on, as many as a batch holds.
-    package func frames(on channel: DeliveryChannel, from sequence: UInt64?) -> FrameBatch {
-        FrameBatch(buffers[channel.rawValue], from: sequence)
+    /// The frames from `sequence` on, as many as a batch holds. `mutating`: the buffer would be copied otherwise.
+    package mutating func frames(on channel: DeliveryChannel, from sequence: UInt64?) -> FrameBatch {
+        FrameBatch(&buffers[channel.rawValue], from: sequence)
     }
 
     /// Frees the frames up to and including `sequence`: they were acknowledged or, on a plain channel, taken.

@@ -148,7 +148,7 @@ package struct FrameBatch {
     private var kinds: [16 of DeliveryProtocol.Kind] = .init(repeating: .binary)
 
     /// The frames of `buffer` from `sequence` on; none where that is nil.
-    package init(_ buffer: borrowing SendBuffer, from sequence: UInt64?) {
+    init(_ buffer: inout SendBuffer, from sequence: UInt64?) {
         hasHeaders = buffer.headerLength > 0
         guard let sequence else { return }
         first = sequence

@@ -87,7 +87,7 @@ struct RecordedLink: ~Copyable {
 
     // MARK: Sending
 
-    func writable(_ channel: DeliveryChannel) -> ChannelID? {
+    mutating func writable(_ channel: DeliveryChannel) -> ChannelID? {
         let result = link.writable(channel)
         tape?("writable", [channel], result as Any)
         return result
@@ -126,7 +126,7 @@ struct RecordedLink: ~Copyable {
 
     // MARK: Receiving
 
-    func channel(of id: ChannelID) -> DeliveryChannel? {
+    mutating func channel(of id: ChannelID) -> DeliveryChannel? {
         let result = link.channel(of: id)
         tape?("channel", [id], result as Any)
         return result
@@ -173,7 +173,7 @@ struct RecordedLink: ~Copyable {
         tape?("acknowledgementTimerFired", [channel])
     }
 
-    func isAcknowledgementOverdue(_ channel: DeliveryChannel) -> Bool {
+    mutating func isAcknowledgementOverdue(_ channel: DeliveryChannel) -> Bool {
         let result = link.isAcknowledgementOverdue(channel)
         tape?("isAcknowledgementOverdue", [channel], result)
         return result
@@ -273,7 +273,7 @@ private struct Frames {
 }
 
 /// A `DeliveryOutbox` whose calls are recorded, if there is a tape. Its methods are those of the outbox.
-struct RecordedOutbox {
+struct RecordedOutbox: ~Copyable {
     private(set) var outbox: DeliveryOutbox
     private let tape: VectorTape.Instance?
 
