@@ -17,9 +17,14 @@ struct Agenda<Step: Sendable>: Sendable {
         actions.removeAll(keepingCapacity: true)
     }
 
-    /// Removes and returns the step that is to be taken now.
-    mutating func next() -> Step? {
-        while let step = added.popLast() { waiting.append(step) }
-        return waiting.popLast()
+    /// No step is left.
+    var isEmpty: Bool { added.isEmpty && waiting.isEmpty }
+
+    /// Removes and returns the step that is to be taken now. There must be one.
+    mutating func next() -> Step {
+        // Most calls add one.
+        if added.count == 1 { return added.removeLast() }
+        while !added.isEmpty { waiting.append(added.removeLast()) }
+        return waiting.removeLast()
     }
 }

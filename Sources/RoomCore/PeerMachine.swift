@@ -292,8 +292,8 @@ package struct PeerMachine: Sendable {
     private mutating func drain(
         now: Timestamp, isSignalingUp: Bool = true, using generator: inout SeededGenerator, _ actions: inout [Action]
     ) {
-        while let step = agenda.next() {
-            switch step {
+        while !agenda.isEmpty {
+            switch agenda.next() {
             case .negotiation(let action): perform(action, now: now, &actions)
             case .ladder(let action): perform(action, now: now, using: &generator, &actions)
             case .stall(let action): perform(action, now: now, isSignalingUp: isSignalingUp, &actions)

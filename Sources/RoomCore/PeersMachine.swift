@@ -39,8 +39,7 @@ package struct PeersMachine: Sendable {
 
     /// Whether the connection to the participant is this one.
     package func isCurrent(_ connection: PeerConnectionID, of participant: ParticipantID) -> Bool {
-        guard let peer = peers[participant] else { return false }
-        return peer.connection == connection
+        peers[participant]?.connection == connection
     }
 
     // MARK: Who is there

@@ -229,8 +229,8 @@ package struct RoomMachine: Sendable {
 
     /// Carries out what the parts have decided, and what follows from it.
     private mutating func drain(_ now: Timestamp, _ actions: inout [Action]) {
-        while let step = agenda.next() {
-            switch step {
+        while !agenda.isEmpty {
+            switch agenda.next() {
             case .signaling(let action): perform(action, now, &actions)
             case .session(let action): perform(action, now, &actions)
             case .peers(.peer(let participant, let action)): perform(action, of: participant, now, &actions)

@@ -295,9 +295,14 @@ package struct RoomSessionMachine: Sendable {
 
     /// At once for what is overdue: `timerFired` knows what can be done now.
     private func scheduleTimer(_ actions: inout [Action]) {
-        var times = [ice.nextDeadline(isConnected: membership != nil)]
-        if case .inside(let stay) = state { times.append(stay.roster.nextDeadline) }
-        if let next = times.compactMap({ $0 }).min() { actions.append(.scheduleTimer(at: next)) }
+        var next: Timestamp?
+        switch state {
+        case .outside: next = ice.nextDeadline(isConnected: false)
+        case .inside(let stay):
+            next = ice.nextDeadline(isConnected: true)
+            if let deadline = stay.roster.nextDeadline { next = min(next ?? deadline, deadline) }
+        }
+        if let next { actions.append(.scheduleTimer(at: next)) }
     }
 
     // MARK: ICE servers

@@ -15,7 +15,8 @@ import TransportValues
         #expect(actions.isEmpty)
         agenda.add(4)
         var taken: [Int] = []
-        while let step = agenda.next() {
+        while !agenda.isEmpty {
+            let step = agenda.next()
             taken.append(step)
             if step == 2 {
                 var more = [20, 21]
@@ -25,7 +26,7 @@ import TransportValues
             if step == 21 { agenda.add(210) }
         }
         #expect(taken == [1, 2, 20, 21, 210, 22, 3, 4])
-        #expect(agenda.next() == nil)
+        #expect(agenda.isEmpty)
     }
 
     @Test func aRebuildIsMadeAtOnceAfterAConnectionThatHasHeldAndLaterAndLaterOtherwise() {
