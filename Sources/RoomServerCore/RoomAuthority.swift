@@ -122,20 +122,37 @@ package struct TrustingAuthority: RoomAuthority {
     package init() {}
 
     package func sessionToken(for claims: SessionClaims, lifetime: Duration) -> String {
-        claims.encoded.map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined()
+        let bytes = claims.encoded
+        let digits: StaticString = "0123456789abcdef"
+        return String(unsafeUninitializedCapacity: bytes.count * 2) { text in
+            for (index, byte) in bytes.enumerated() {
+                text[index * 2] = digits.utf8Start[Int(byte >> 4)]
+                text[index * 2 + 1] = digits.utf8Start[Int(byte & 15)]
+            }
+            return bytes.count * 2
+        }
     }
 
     package func claims(ofSessionToken token: String) -> SessionClaims? {
         let digits = Array(token.utf8)
         guard digits.count.isMultiple(of: 2) else { return nil }
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(digits.count / 2)
         for index in stride(from: 0, to: digits.count, by: 2) {
-            guard let byte = UInt8(String(decoding: digits[index...(index + 1)], as: UTF8.self), radix: 16) else {
+            guard let high = Self.value(of: digits[index]), let low = Self.value(of: digits[index + 1]) else {
                 return nil
             }
-            bytes.append(byte)
+            bytes.append(high << 4 | low)
         }
         return bytes.withUnsafeBytes(SessionClaims.init(encoded:))
+    }
+
+    private static func value(of digit: UInt8) -> UInt8? {
+        switch digit {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): digit - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): digit - UInt8(ascii: "a") + 10
+        default: nil
+        }
     }
 
     /// Whether `authorize` says that newcomers own their names.
