@@ -99,8 +99,19 @@ final class ExchangeBook {
     }
 
     static let topics = ["a", "b", "c"]
-    var topics = Dictionary(uniqueKeysWithValues: ExchangeBook.topics.map { ($0, Topic()) })
+    private var all = ExchangeBook.topics.map { _ in Topic() }
     var calls: [UInt64: Call] = [:]
+
+    /// A topic of `topics`.
+    subscript(name: String) -> Topic {
+        _read { yield all[Self.place(of: name)] }
+        _modify { yield &all[Self.place(of: name)] }
+    }
+
+    private static func place(of topic: String) -> Int {
+        guard let place = topics.firstIndex(of: topic) else { preconditionFailure("nobody publishes \(topic)") }
+        return place
+    }
 }
 
 /// The body of a message of a topic, of a request or of an answer. All of it is known.
@@ -115,6 +126,7 @@ struct ExchangeBody {
 
     var encoded: [UInt8] {
         var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
         withUnsafeBytes(of: UInt32(ledger).bigEndian) { bytes.append(contentsOf: $0) }
         withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) }
         for index in bytes.count..<count { bytes.append(filler(index)) }

@@ -1,32 +1,51 @@
-/// First in, first out.
-struct Fifo<Element> {
-    private var elements: [Element] = []
+/// First in, first out. What is taken out is moved, not copied.
+struct Fifo<Element>: ~Copyable {
+    /// A ring. Its `count` elements from `head` on are initialized.
+    private var ring = UnsafeMutableBufferPointer<Element>(start: nil, count: 0)
     private var head = 0
+    private(set) var count = 0
 
-    var count: Int { elements.count - head }
-    var isEmpty: Bool { head == elements.count }
-    var first: Element? { isEmpty ? nil : elements[head] }
+    init() {}
 
-    subscript(index: Int) -> Element { elements[head + index] }
-
-    mutating func append(_ element: Element) { elements.append(element) }
-
-    mutating func popFirst() -> Element? {
-        guard head < elements.count else { return nil }
-        let element = elements[head]
-        head += 1
-        if head >= 32, head * 2 >= elements.count {
-            elements.removeFirst(head)
-            head = 0
-        }
-        return element
+    deinit {
+        for index in 0..<count { ring.deinitializeElement(at: place(index)) }
+        ring.deallocate()
     }
 
-    /// Keeps the first `count`.
-    mutating func truncate(to count: Int) { if count < self.count { elements.removeLast(self.count - count) } }
+    var isEmpty: Bool { count == 0 }
 
-    mutating func removeAll() {
-        elements.removeAll(keepingCapacity: true)
+    /// The size of the ring is a power of two.
+    private func place(_ index: Int) -> Int { (head + index) & (ring.count - 1) }
+
+    mutating func append(_ element: consuming Element) {
+        if count == ring.count { grow() }
+        ring.initializeElement(at: place(count), to: element)
+        count += 1
+    }
+
+    mutating func popFirst() -> Element? {
+        guard count > 0 else { return nil }
+        let first = head
+        head = place(1)
+        count -= 1
+        return ring.moveElement(from: first)
+    }
+
+    /// Keeps the first `limit`.
+    mutating func truncate(to limit: Int) {
+        while count > limit {
+            count -= 1
+            ring.deinitializeElement(at: place(count))
+        }
+    }
+
+    mutating func removeAll() { truncate(to: 0) }
+
+    private mutating func grow() {
+        let larger = UnsafeMutableBufferPointer<Element>.allocate(capacity: max(8, ring.count * 2))
+        for index in 0..<count { larger.initializeElement(at: index, to: ring.moveElement(from: place(index))) }
+        ring.deallocate()
+        ring = larger
         head = 0
     }
 }

@@ -15,8 +15,7 @@ final class PeerStream {
     let incoming: Int
     /// Its peer connection. They own each other until they are detached.
     var endpoint: Endpoint?
-    /// The token of each timer that is set.
-    var timers: [DeliveryLink.TimerID: UInt64] = [:]
+    var timers = StreamTimers()
     var transfers: TransferEnds
     /// Topics and requests, where the scenario has them.
     var exchange: ExchangeEnds?
@@ -59,27 +58,23 @@ final class PeerStream {
     deinit { link.free(&outbox) }
 }
 
-/// The bytes of one message of a transport. Short ones, nearly all, need no memory of their own.
-struct Packet {
+/// The bytes of one message of a transport, at most `PeerStream.frameLimit` of them: there is nothing to count
+/// references of.
+struct Packet: BitwiseCopyable {
     let isText: Bool
     let count: Int
-    private var short: [64 of UInt8] = .init(repeating: 0)
-    private var long: [UInt8] = []
+    private var bytes: [64 of UInt8] = .init(repeating: 0)
 
     init(_ bytes: UnsafeRawBufferPointer, isText: Bool) {
+        precondition(bytes.count <= 64)
         self.isText = isText
         count = bytes.count
-        if bytes.count <= 64 {
-            var span = short.mutableSpan
-            span.withUnsafeMutableBytes { $0.copyMemory(from: bytes) }
-        } else {
-            long = [UInt8](bytes)
-        }
+        var span = self.bytes.mutableSpan
+        span.withUnsafeMutableBytes { $0.copyMemory(from: bytes) }
     }
 
     func withUnsafeBytes<Result>(_ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-        if count > 64 { return long.withUnsafeBytes(body) }
-        return short.span.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+        bytes.span.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[..<count])) }
     }
 }
 
@@ -149,6 +144,30 @@ final class PlainPipe {
         guard bytes[channel.rawValue] <= Self.lowWater, let id = blocked[channel.rawValue] else { return nil }
         blocked[channel.rawValue] = nil
         return id
+    }
+}
+
+/// The token of each timer of a link that is set. There are few timers, so each has its place.
+struct StreamTimers {
+    private var tokens: [11 of UInt64] = .init(repeating: 0)
+
+    /// Tokens begin with 1.
+    subscript(timer: DeliveryLink.TimerID) -> UInt64? {
+        get {
+            let token = tokens[Self.place(of: timer)]
+            return token == 0 ? nil : token
+        }
+        set { tokens[Self.place(of: timer)] = newValue ?? 0 }
+    }
+
+    mutating func removeAll() { tokens = .init(repeating: 0) }
+
+    private static func place(of timer: DeliveryLink.TimerID) -> Int {
+        switch timer {
+        case .watch: 0
+        case .acknowledgement(let channel): 1 + channel.rawValue
+        case .reopening(let channel): 6 + channel.rawValue
+        }
     }
 }
 

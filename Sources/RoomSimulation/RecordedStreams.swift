@@ -72,6 +72,8 @@ extension Recorded<OutgoingStreams> {
 extension Recorded<IncomingStreams> {
     private func state(_ budget: ReceiveWindow.Budget) -> [(String, Any)] { state + [("used", budget.used)] }
 
+    func isOpen(_ id: UInt64) -> Bool { streams.isOpen(id) }
+
     func unconsumed(_ id: UInt64) -> UInt64 {
         let result = streams.unconsumed(id)
         tape?("unconsumed", [id], result)

@@ -146,7 +146,7 @@ extension Simulation {
 
     // MARK: Ordered channels
 
-    func append(_ frame: Frame, from endpoint: Endpoint) {
+    func append(_ frame: consuming Frame, from endpoint: Endpoint) {
         endpoint.pair.pipe(fromOfferer: endpoint.isOfferer).frames.append(frame)
         scheduleCarry(endpoint.pair, fromOfferer: endpoint.isOfferer)
     }
@@ -197,6 +197,7 @@ extension Simulation {
         }
         guard let writer = pair.end(isOfferer: fromOfferer), pipe.frames.count <= Pipe.lowWater
         else { return }
+        guard !pipe.blocked.isEmpty else { return }
         let waiting = pipe.blocked.sorted { $0.rawValue < $1.rawValue }
         pipe.blocked = []
         for id in waiting { channelWritable(id, at: writer) }

@@ -41,8 +41,10 @@ extension Simulation {
     func checkHeartbeats(_ pair: PeerPair) {
         pair.hasHeartbeats = false
         guard pairs[pair.id] === pair else { return }
-        for endpoint in [pair.offerer, pair.answerer].compactMap(\.self)
-        where !endpoint.isClosed && endpoint.state == .connected && !endpoint.isInSilence && hears(endpoint) {
+        for isOfferer in [true, false] {
+            guard let endpoint = pair.end(isOfferer: isOfferer), !endpoint.isClosed, endpoint.state == .connected,
+                !endpoint.isInSilence, hears(endpoint)
+            else { continue }
             var missing = 0
             while missing < 30, isRoundTripLost(pair) { missing += 1 }
             guard missing >= 3 else { continue }

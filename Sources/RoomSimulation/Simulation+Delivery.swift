@@ -56,7 +56,7 @@ extension Simulation {
         guard stream.endpoint != nil else { return }
         stream.endpoint = nil
         stream.link.detached()
-        stream.timers.removeAll(keepingCapacity: true)
+        stream.timers.removeAll()
         let ofTopics = stream.outbox.messageCount(on: .topics)
         noteDropped(stream.outbox.connectionEnded() - ofTopics, on: .lossy, of: stream)
     }

@@ -107,9 +107,9 @@ extension Simulation {
             node.deadSince = nil
         }
         for endpoint in node.endpoints.values {
-            var isCalledConnected = false
-            if case .connected = node.reading({ $0.peerStatus(of: endpoint.remote) }) { isCalledConnected = true }
-            if !isCalledConnected || endpoint.isClosed || hears(endpoint) {
+            guard !endpoint.isClosed, !hears(endpoint),
+                case .connected = node.reading({ $0.peerStatus(of: endpoint.remote) })
+            else {
                 endpoint.deadSince = nil
                 continue
             }
@@ -151,7 +151,10 @@ extension Simulation {
                 let names = node.roster.values.map { "\($0.name)/\($0.session)" }.sorted()
                 complaints.append("\(node.name) sees \(names) instead of \(others.count) others")
             }
-            if node.reading({ $0.participants }) != node.roster.values.sorted(by: { $0.id < $1.id }) {
+            let participants = node.reading { $0.participants }
+            let agrees =
+                participants.count == node.roster.count && participants.allSatisfy { node.roster[$0.id] == $0 }
+            if !agrees {
                 complaints.append("\(node.name)'s events tell another roster than its machine")
             }
             for peer in node.roster.values {
@@ -160,7 +163,9 @@ extension Simulation {
                 }
                 complaints.append("\(node.name) knows old metadata of \(peer.name): \(peer.metadata)")
             }
-            for peer in node.roster.values.sorted(by: { $0.id < $1.id }) where complaints.count < limit {
+            // The machine's are in the order of their ids.
+            let peers = agrees ? participants : node.roster.values.sorted { $0.id < $1.id }
+            for peer in peers where complaints.count < limit {
                 complaints += complaintsOf(node, us.participant, about: peer)
             }
         }
@@ -182,9 +187,14 @@ extension Simulation {
             let status = status.map { "\($0)" } ?? "nothing"
             return ["\(node.name) is not connected to \(peer.name): \(status)"]
         }
-        let living = node.endpoints.values.filter { $0.remote == peer.id && !$0.isClosed }
-        guard living.count == 1, let endpoint = living.first else {
-            return ["\(node.name) has \(living.count) connections to \(peer.name)"]
+        var living = 0
+        var found: Endpoint?
+        for endpoint in node.endpoints.values where endpoint.remote == peer.id && !endpoint.isClosed {
+            living += 1
+            found = endpoint
+        }
+        guard living == 1, let endpoint = found else {
+            return ["\(node.name) has \(living) connections to \(peer.name)"]
         }
         guard works(endpoint.pair), let other = endpoint.pair.other(than: endpoint), other.remote == us else {
             return ["\(node.name)'s connection to \(peer.name) carries nothing"]
@@ -207,9 +217,9 @@ extension Simulation {
                     + "\(state.joined(separator: ", ")), \(pipe.frames.count) frames under way, next \(next))"
             ]
         }
-        let ledger = ledgers[stream.outgoing]
-        if ledger.delivered < ledger.sent, !ledger.isGivenUp(ledger.sent) {
-            return ["\(peer.name) got \(ledger.delivered) of \(ledger.sent) messages of \(node.name)"]
+        let (delivered, sent) = (ledgers[stream.outgoing].delivered, ledgers[stream.outgoing].sent)
+        if delivered < sent, !ledgers[stream.outgoing].isGivenUp(sent) {
+            return ["\(peer.name) got \(delivered) of \(sent) messages of \(node.name)"]
         }
         let unfinished = complaintsOfTransfers(stream)
         if !unfinished.isEmpty { return unfinished }
@@ -219,19 +229,18 @@ extension Simulation {
             return ["\(node.name)'s buffer to \(peer.name) is full, \(channel), and nothing is under way"]
         }
         for channel in [DeliveryChannel.unordered, .lossy] {
-            let ledger = plainLedgers[plainLedger(stream.outgoing, channel)]
-            let open = ledger.open.count
+            let index = plainLedger(stream.outgoing, channel)
+            let open = plainLedgers[index].open.count
             let waiting = stream.outbox.messageCount(on: channel)
             if channel == .unordered, open + waiting > 0 {
                 return [
                     "\(open) unordered messages of \(node.name) have not come to \(peer.name), and \(waiting) wait"
                 ]
             }
-            let known = ledger.delivered + ledger.lost + ledger.dropped + UInt64(open + waiting)
-            if known != ledger.sent {
-                return [
-                    "\(node.name) knows the end of \(known) of \(ledger.sent) messages to \(peer.name), \(channel)"
-                ]
+            let known = plainLedgers[index].ended + UInt64(open + waiting)
+            let sent = plainLedgers[index].sent
+            if known != sent {
+                return ["\(node.name) knows the end of \(known) of \(sent) messages to \(peer.name), \(channel)"]
             }
         }
         return []

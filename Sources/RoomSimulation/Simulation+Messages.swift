@@ -9,6 +9,8 @@ extension Simulation {
         if let index = ledgerIndex[pair] { return index }
         ledgers.append(Ledger())
         plainLedgers += [PlainLedger(), PlainLedger()]
+        transfers.append([:])
+        exchangeBooks.append(ExchangeBook())
         ledgerIndex[pair] = ledgers.count - 1
         return ledgers.count - 1
     }

@@ -273,7 +273,7 @@ extension Simulation {
             case .mark: break
             }
         }
-        if let deadline = server.machine.nextDeadline, server.timerAt.map({ deadline < $0 }) ?? true {
+        if let deadline = server.machine.standing().nextDeadline, server.timerAt.map({ deadline < $0 }) ?? true {
             scheduleTimer(of: server, at: max(deadline, now))
         }
         return actions

@@ -11,12 +11,7 @@ extension Simulation {
         Double.random(in: 0..<1, using: &exchangeRandom) < probability
     }
 
-    func book(_ ledger: Int) -> ExchangeBook {
-        if let book = exchangeBooks[ledger] { return book }
-        let book = ExchangeBook()
-        exchangeBooks[ledger] = book
-        return book
-    }
+    func book(_ ledger: Int) -> ExchangeBook { exchangeBooks[ledger] }
 
     // MARK: Begin and end
 
@@ -60,7 +55,7 @@ extension Simulation {
         for counted in ends.counted.suffix(count) {
             switch counted {
             case .message: messages += 1
-            case .topic(let topic, let number): book(stream.outgoing).topics[topic]?.givenUp.insert(number)
+            case .topic(let topic, let number): book(stream.outgoing)[topic].givenUp.insert(number)
             }
         }
         return messages
@@ -103,7 +98,7 @@ extension Simulation {
     /// False: the publisher waits.
     private func publishNow(_ topic: String, _ stream: PeerStream, _ ends: ExchangeEnds) -> Bool {
         let book = book(stream.outgoing)
-        let number = book.topics[topic, default: .init()].sent + 1
+        let number = book[topic].sent + 1
         let body = ExchangeBody(ledger: stream.outgoing, number: number)
         let bytes = body.encoded
         switch ends.topicSender.begin(ByteText(topic), count: bytes.count) {
@@ -120,7 +115,7 @@ extension Simulation {
         let head = ExchangeHead.topicMessage(topic, isText: body.isText)
         switch accept(head, bytes, on: .reliable, isCounted: true, mayDrop: true, stream) {
         case .accepted:
-            book.topics[topic]?.sent = number
+            book[topic].sent = number
             ends.note(.topic(topic, number), unacknowledged: stream.outbox.messageCount(on: .reliable))
             return true
         case .full:
@@ -135,10 +130,10 @@ extension Simulation {
 
     private func publishLossy(_ topic: String, _ stream: PeerStream) {
         let book = book(stream.outgoing)
-        let number = book.topics[topic, default: .init()].lossySent + 1
+        let number = book[topic].lossySent + 1
         let body = ExchangeBody(ledger: stream.outgoing, number: number)
         switch accept(ExchangeHead.topicMessage(topic, isText: body.isText), body.encoded, on: .topics, stream) {
-        case .accepted: book.topics[topic]?.lossySent = number
+        case .accepted: book[topic].lossySent = number
         case .dropped: break
         case .full, .gone, .tooLarge: report("\(stream.node.name) cannot publish a lossy message")
         }
@@ -170,15 +165,15 @@ extension Simulation {
         }
         guard channel == .reliable else { return lossyTopicMessage(topic, body.number, stream) }
         let book = book(stream.incoming)
-        let arrived = book.topics[topic, default: .init()].arrived
+        let arrived = book[topic].arrived
         if body.number <= arrived {
             return report("\(stream.node.name) gets message \(body.number) of \(place) after \(arrived)")
         }
-        for missing in (arrived + 1)..<body.number where book.topics[topic]?.givenUp.contains(missing) == false {
+        for missing in (arrived + 1)..<body.number where !book[topic].givenUp.contains(missing) {
             report("\(stream.node.name) never gets message \(missing) of \(place)")
             break
         }
-        book.topics[topic]?.arrived = body.number
+        book[topic].arrived = body.number
         guard let index = ends.index(of: topic),
             ends.topicReceiver.receive(index, count: bytes.count)
         else { return report("\(stream.node.name) gets more of \(place) than it has allowed") }
@@ -194,7 +189,7 @@ extension Simulation {
 
     private func lossyTopicMessage(_ topic: String, _ number: UInt64, _ stream: PeerStream) {
         let book = book(stream.incoming)
-        if book.topics[topic, default: .init()].lossyArrived.insert(number).inserted == false {
+        if !book[topic].lossyArrived.insert(number).inserted {
             report("\(stream.node.name) gets lossy message \(number) of topic \(topic) twice")
         }
         exchangeCounts[.lossy, default: 0] += 1
@@ -267,11 +262,11 @@ extension Simulation {
             exchangeCounts[.read, default: 0] += 1
             if message.topic != nil {
                 let book = book(message.stream.incoming)
-                let before = book.topics[topic, default: .init()].read
+                let before = book[topic].read
                 if message.number <= before {
                     report("\(node.name) reads message \(message.number) of topic \(topic) after \(before)")
                 }
-                book.topics[topic]?.read = message.number
+                book[topic].read = message.number
             }
             done(with: message)
         }
@@ -284,7 +279,7 @@ extension Simulation {
     func complaintsOfTopics(_ stream: PeerStream, _ ends: ExchangeEnds) -> [String] {
         let peer = name(of: stream.remote)
         for topic in ExchangeBook.topics {
-            let known = book(stream.outgoing).topics[topic, default: .init()]
+            let known = book(stream.outgoing)[topic]
             if known.arrived < known.sent, !known.givenUp.contains(known.sent) {
                 return [
                     "\(peer) got \(known.arrived) of \(known.sent) messages of topic \(topic) of \(stream.node.name)"

@@ -20,7 +20,7 @@ extension Simulation {
         return record
     }
 
-    private func giveUp(_ key: Transfer.Key) { transfers[key]?.isGivenUp = true }
+    private func giveUp(_ key: Transfer.Key) { transfers[key.ledger][key.id]?.isGivenUp = true }
 
     // MARK: Writing
 
@@ -34,7 +34,7 @@ extension Simulation {
         let length = chance(0.1) ? 0 : Int.random(in: 1...2500, using: &random)
         let announced = chance(0.5) ? UInt64(length) : nil
         guard let id = stream.transfers.outgoing.open(length: announced) else { return }
-        transfers[key(sentBy: stream, id)] = Transfer(length: length)
+        transfers[stream.outgoing][id] = Transfer(length: length)
         sendControl(
             ExchangeHead.open(stream: id, .init(name: "x", length: announced, metadata: [:])), on: .bulk, stream)
     }
@@ -43,7 +43,7 @@ extension Simulation {
     func continueTransfers(_ stream: PeerStream) {
         for id in stream.transfers.outgoing.ids {
             let key = key(sentBy: stream, id)
-            guard let transfer = transfers[key], !transfer.isEnded else { continue }
+            guard let transfer = transfers[stream.outgoing][id], !transfer.isEnded else { continue }
             if chance(0.005) {
                 _ = stream.transfers.outgoing.cancel(id)
                 giveUp(key)
@@ -81,7 +81,7 @@ extension Simulation {
             return nil
         }
         let outcome = withUnsafeTemporaryAllocation(byteCount: count, alignment: 1) { bytes in
-            for index in 0..<count { bytes[index] = Transfer.byte(key, offset + index) }
+            Transfer.write(to: bytes, key, offset)
             return ExchangeHead.data(stream: key.id).withUnsafeBytes {
                 stream.outbox.accept(exchange: $0, UnsafeRawBufferPointer(bytes), on: .bulk)
             }
@@ -132,7 +132,7 @@ extension Simulation {
         case .reset(let id, _, _): _ = stream.transfers.withIncoming({ $0.resetReceived(id, &$1) })
         case .window(let id, let consumed, let limit):
             if let consumed = stream.transfers.outgoing.windowReceived(id, consumed: consumed, limit: limit),
-                Int(consumed) > transfers[key(sentBy: stream, id)]?.consumed ?? 0
+                Int(consumed) > transfers[stream.outgoing][id]?.consumed ?? 0
             {
                 report("\(stream.node.name) hears that more of stream \(id) to \(sender) was read than is true")
             }
@@ -160,11 +160,12 @@ extension Simulation {
             return report("\(stream.node.name) refuses bytes of stream \(id) of \(sender): \(code)")
         case .malformed: return report("\(stream.node.name) gets bytes of an unknown stream of \(sender)")
         }
-        guard let transfer = transfers[key] else { return }
+        guard let transfer = transfers[stream.incoming][id] else { return }
         let offset = transfer.received
-        for index in bytes.indices where bytes[index] != Transfer.byte(key, offset + index) {
+        if !Transfer.areBytes(bytes, key, offset),
+            let index = bytes.indices.first(where: { bytes[$0] != Transfer.byte(key, offset + $0) })
+        {
             report("\(stream.node.name) gets wrong bytes of stream \(id) of \(sender) at \(offset + index)")
-            break
         }
         transfer.received += bytes.count
         streamBytesDelivered += bytes.count
@@ -177,8 +178,8 @@ extension Simulation {
     }
 
     private func finished(_ id: UInt64, _ stream: PeerStream) {
-        let key = key(sentBy: stream, id)
-        guard let count = stream.transfers.outgoing.finishedReceived(id), let transfer = transfers[key] else { return }
+        guard let count = stream.transfers.outgoing.finishedReceived(id), let transfer = transfers[stream.outgoing][id]
+        else { return }
         transfer.isFinished = true
         if !transfer.hasSeenEnd || transfer.consumed != Int(count) || transfer.length != Int(count) {
             report("\(stream.node.name) hears too early that stream \(id) to \(name(of: stream.remote)) was read")
@@ -196,7 +197,7 @@ extension Simulation {
     func read(_ id: UInt64, _ stream: PeerStream) {
         stream.transfers.reading.remove(id)
         let key = key(readBy: stream, id)
-        guard stream.transfers.incoming.ids.contains(id) else {
+        guard stream.transfers.incoming.isOpen(id) else {
             stream.transfers.unread[id] = nil
             return
         }
@@ -210,7 +211,7 @@ extension Simulation {
             let taken = chance(0.7) ? chunks.count : 1
             let count = chunks.prefix(taken).reduce(0, +)
             stream.transfers.unread[id]?.removeFirst(taken)
-            transfers[key]?.consumed += count
+            transfers[stream.incoming][id]?.consumed += count
             let grant = stream.transfers.withIncoming {
                 $0.consume(
                     id, count: count, now: now + stream.node.clockOffset, &$1)
@@ -222,10 +223,11 @@ extension Simulation {
             return scheduleRead(id, stream)
         }
         guard stream.transfers.ended.remove(id) != nil else { return }
-        if transfers[key]?.hasSeenEnd == true || transfers[key]?.consumed != transfers[key]?.length {
+        let transfer = transfers[stream.incoming][id]
+        if transfer?.hasSeenEnd == true || transfer?.consumed != transfer?.length {
             report("\(stream.node.name) sees a wrong end of stream \(id) of \(name(of: stream.remote))")
         }
-        transfers[key]?.hasSeenEnd = true
+        transfer?.hasSeenEnd = true
         streamsDelivered += 1
         if stream.transfers.withIncoming({ $0.finish(id, &$1) }) {
             sendControl(ExchangeHead.finished(stream: id), on: .reliable, stream)
@@ -236,17 +238,17 @@ extension Simulation {
 
     /// Reports violations in the end: every stream has arrived whole, or was given up, and both sides know.
     func complaintsOfTransfers(_ stream: PeerStream) -> [String] {
-        let peer = name(of: stream.remote)
+        var peer: String { name(of: stream.remote) }
         if let id = stream.transfers.outgoing.ids.first {
-            let transfer = transfers[key(sentBy: stream, id)]
+            let transfer = transfers[stream.outgoing][id]
             return ["stream \(id) of \(stream.node.name) to \(peer) does not end: \(transfer.map { "\($0)" } ?? "")"]
         }
         if let id = stream.transfers.incoming.ids.first {
             return ["\(stream.node.name) waits for stream \(id) of \(peer), which has ended"]
         }
-        for (key, transfer) in transfers where key.ledger == stream.outgoing && !transfer.isGivenUp {
+        for (id, transfer) in transfers[stream.outgoing] where !transfer.isGivenUp {
             guard transfer.isFinished else {
-                return ["stream \(key.id) of \(stream.node.name) to \(peer) has ended without an end: \(transfer)"]
+                return ["stream \(id) of \(stream.node.name) to \(peer) has ended without an end: \(transfer)"]
             }
         }
         return []

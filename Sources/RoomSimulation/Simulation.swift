@@ -69,12 +69,13 @@ package final class Simulation {
     var plainLedgers: [PlainLedger] = []
     package internal(set) var plainStatistics = PlainStatistics()
     var ledgerIndex: [SessionPair: Int] = [:]
-    var transfers: [Transfer.Key: Transfer] = [:]
+    /// By ledger, and by the id of the stream.
+    var transfers: [[UInt64: Transfer]] = []
     /// Bytes of streams that came, and streams that came whole.
     package var streamBytesDelivered = 0
     package var streamsDelivered = 0
     /// By the ledger of the messages in the same direction.
-    var exchangeBooks: [Int: ExchangeBook] = [:]
+    var exchangeBooks: [ExchangeBook] = []
     /// Those of the directions in which topics and requests have begun.
     var exchangeTapes: [Int: ExchangeTapes] = [:]
     package internal(set) var exchangeCounts: [ExchangeCount: Int] = [:]

@@ -69,8 +69,10 @@ struct PlainLedger {
     /// Messages that the sender was told to be dropped.
     var dropped: UInt64 = 0
 
+    /// Messages whose end is known.
+    var ended: UInt64 { delivered + lost + dropped }
     /// Messages that came to nothing known.
-    var isMissingSome: Bool { sent != delivered + lost + dropped }
+    var isMissingSome: Bool { sent != ended }
 }
 
 /// Counts of messages on the channels that are not reliable.

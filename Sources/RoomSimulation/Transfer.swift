@@ -30,8 +30,31 @@ final class Transfer: CustomStringConvertible {
     }
 
     /// The byte at an offset.
-    static func byte(_ key: Key, _ offset: Int) -> UInt8 {
-        UInt8(truncatingIfNeeded: offset &* 7 &+ offset >> 8 &+ Int(truncatingIfNeeded: key.id) &* 31 &+ key.ledger)
+    static func byte(_ key: Key, _ offset: Int) -> UInt8 { byte(UInt32(truncatingIfNeeded: offset), base(key)) }
+
+    // In 32 bits and without a branch, so that the compiler does several bytes at once.
+    private static func base(_ key: Key) -> UInt32 {
+        UInt32(truncatingIfNeeded: Int(truncatingIfNeeded: key.id) &* 31 &+ key.ledger)
+    }
+
+    private static func byte(_ offset: UInt32, _ base: UInt32) -> UInt8 {
+        UInt8(truncatingIfNeeded: offset &* 7 &+ offset >> 8 &+ base)
+    }
+
+    /// Writes the bytes from `offset` on.
+    static func write(to bytes: UnsafeMutableRawBufferPointer, _ key: Key, _ offset: Int) {
+        let (offset, base) = (UInt32(truncatingIfNeeded: offset), base(key))
+        for index in 0..<bytes.count { bytes[index] = byte(offset &+ UInt32(truncatingIfNeeded: index), base) }
+    }
+
+    /// Whether these are the bytes from `offset` on.
+    static func areBytes(_ bytes: UnsafeRawBufferPointer, _ key: Key, _ offset: Int) -> Bool {
+        let (offset, base) = (UInt32(truncatingIfNeeded: offset), base(key))
+        var differences: UInt8 = 0
+        for index in 0..<bytes.count {
+            differences |= bytes[index] ^ byte(offset &+ UInt32(truncatingIfNeeded: index), base)
+        }
+        return differences == 0
     }
 }
 
